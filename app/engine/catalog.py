@@ -1,0 +1,310 @@
+"""The graded catalog, compiled for look-up: which entries an order's procedure means, and which grants cover an entry.
+
+Built once per version of a hospital's catalog; then a procedure resolves in a few dict look-ups whatever the size of the catalog.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from app.engine.codes import normalize_name, normalize_text, parts_of
+from app.engine.model import Entry, Hospital, Procedure, ScopeType
+
+
+def scope_key(scope_type: ScopeType | str, scope: str | int) -> str:
+    """The key under which grants of that scope are kept, such as `item:WKJDXX3.2`."""
+    return f"{scope_type}:{scope}"
+
+
+class Cover(NamedTuple):
+    """A scope whose grants cover an entry. `departments`: None where a grant for any department will do, otherwise the departments in which
+    something that was granted directly leads to the entry (by alias or `includes`)."""
+
+    key: str
+    departments: frozenset[str] | None
+
+
+class CatalogEntry:
+    """One catalog entry, compiled. `covers` are its itemized scopes, `level_covers` the level scopes."""
+
+    __slots__ = ("code", "covers", "departments", "entry", "flags", "grade", "level", "level_covers", "name_key", "watch")
+
+    def __init__(self, entry: Entry, covers: tuple[Cover, ...], watch: frozenset[str]) -> None:
+        self.entry = entry
+        self.code = entry.code
+        self.level = entry.level
+        self.departments = frozenset(entry.departments)
+        self.flags = entry.flags
+        self.grade = _grade_key(entry.hospital_grade)
+        self.name_key = normalize_name(entry.name)
+        self.covers = covers
+        self.level_covers = tuple(scope_key(ScopeType.LEVEL, level) for level in range(entry.level, 5))
+        self.watch = watch
+
+    def lower_than(self, other: CatalogEntry) -> bool:
+        """Whether this entry is of a lower level, or of the same level and a lower hospital grade."""
+        if self.level != other.level:
+            return self.level < other.level
+        return bool(self.grade and other.grade) and self.grade < other.grade
+
+
+class CodeRow:
+    """All entries of one code, and which of them remain for a department."""
+
+    __slots__ = ("by_department", "code", "entries", "generic", "watch")
+
+    def __init__(self, code: str, entries: tuple[CatalogEntry, ...], watch: frozenset[str]) -> None:
+        self.code = code
+        self.entries = entries
+        self.watch = watch
+        self.generic = tuple(e for e in entries if not e.departments)
+        names = {department for e in entries for department in e.departments}
+        self.by_department = {name: tuple(e for e in entries if not e.departments or name in e.departments) for name in names}
+
+    def remaining(self, department: str | None) -> tuple[CatalogEntry, ...]:
+        """The entries that remain for a department; without one (a look-up) every entry does."""
+        return self.entries if department is None else self.by_department.get(department, self.generic)
+
+
+class Resolved:
+    """What one procedure of an order resolves to.
+
+    `entries` remain and need a privilege each. `pool` are those whose level, flags and stops count: the same, or, where none is left, those
+    that dropped out. `watch` are the codes that identify technologies. `passed_over` names selectors that no entry has.
+    """
+
+    __slots__ = ("code", "entries", "known", "passed_over", "pool", "siblings", "watch")
+
+    def __init__(
+        self,
+        code: str,
+        entries: tuple[CatalogEntry, ...],
+        pool: tuple[CatalogEntry, ...],
+        siblings: tuple[CatalogEntry, ...],
+        watch: frozenset[str],
+        known: bool,
+        passed_over: tuple[str, ...] = (),
+    ) -> None:
+        self.code = code
+        self.entries = entries
+        self.pool = pool
+        self.siblings = siblings
+        self.watch = watch
+        self.known = known
+        self.passed_over = passed_over
+
+    @property
+    def level(self) -> int | None:
+        """The highest printed level that counts; None for an unknown code."""
+        return max((e.level for e in self.pool), default=None)
+
+
+class Catalog:
+    """A hospital's catalog, compiled."""
+
+    def __init__(self, hospital: Hospital) -> None:
+        self.aliases = dict(hospital.aliases)
+        self.locals_of: dict[str, tuple[str, ...]] = _inverted(self.aliases)
+        self.paediatric = hospital.paediatric
+        self._departments = dict(hospital.department_aliases)
+        by_code: dict[str, list[int]] = defaultdict(list)
+        by_item: dict[str, list[int]] = defaultdict(list)
+        for index, entry in enumerate(hospital.entries):
+            by_code[entry.code].append(index)
+            if entry.item:
+                by_item[entry.item].append(index)
+        covers = _Coverage(hospital.entries, by_code, by_item, self.aliases, self.locals_of).covers()
+        compiled = [CatalogEntry(e, covers[i], self._watch((e.code,))) for i, e in enumerate(hospital.entries)]
+        self.entries: tuple[CatalogEntry, ...] = tuple(compiled)
+        known = {*by_code, *(n for n, owns in self.locals_of.items() if any(own in by_code for own in owns))}
+        self.rows: dict[str, CodeRow] = {code: self._row(code, by_code, compiled) for code in known}
+        self.combinations = tuple((frozenset(parts_of(code)), code) for code in by_code if "+" in code)
+        parts = {part for combined, _ in self.combinations for part in combined}
+        self.parts_and_aliases = frozenset(
+            parts | {self.national(p) for p in parts} | {own for p in parts for own in self.locals_of.get(p, ())}
+        )
+        for name in {d for e in hospital.entries for d in e.departments}:
+            self._departments.setdefault(name, name)
+
+    def department(self, name: str) -> str:
+        """The hospital's own name of a department."""
+        known = self._departments.get(name)
+        if known is not None:
+            return known
+        tidy = normalize_text(name)
+        return self._departments.get(tidy, tidy)
+
+    def national(self, code: str) -> str:
+        """The national code that a code stands for: itself where no alias says otherwise."""
+        return self.aliases.get(code, code)
+
+    def resolve(self, code: str, procedure: Procedure, department: str | None, child: bool) -> Resolved:
+        """The entries that a canonical code means in that department, narrowed by service, item and name."""
+        row = self.rows.get(code)
+        if row is None:
+            return self._unknown(code, department)
+        remaining = row.remaining(department)
+        if not remaining:
+            return Resolved(code, (), row.entries, row.entries, self._watch_of(row.watch, row.entries), known=True)
+        if len(remaining) == 1 and not child:
+            entry = remaining[0]
+            passed_over = _passed_over(remaining, procedure) if procedure.service or procedure.item or procedure.name else ()
+            return Resolved(code, remaining, remaining, row.entries, row.watch | entry.watch, True, passed_over)
+        kept, passed_over = _narrow(remaining, procedure)
+        if child and self.paediatric is not None:
+            wards = self.paediatric.departments
+            extra = tuple(e for e in row.entries if e not in remaining and not e.departments.isdisjoint(wards))
+            kept += _narrow(extra, procedure)[0]
+        return Resolved(code, kept, kept, row.entries, self._watch_of(row.watch, kept), True, passed_over)
+
+    def combination_rows(self, codes: Sequence[str], department: str | None) -> Mapping[str, tuple[str, ...]]:
+        """For each of an order's codes that is a part of combinations held in full: the combinations that it is judged as.
+
+        A combination counts where an entry of it remains for the department; one that lies within another such one does not.
+        """
+        held = [
+            (parts, code)
+            for parts, code in self.combinations
+            if all(any(self._same(part, c) for c in codes) for part in parts) and self.rows[code].remaining(department)
+        ]
+        widest = [(parts, code) for parts, code in held if not any(parts < other for other, _ in held)]
+        return {c: found for c in codes if (found := tuple(code for parts, code in widest if any(self._same(p, c) for p in parts)))}
+
+    def resolve_as(self, combinations: Iterable[str], code: str, procedure: Procedure, department: str | None, child: bool) -> Resolved:
+        """A part of combinations that the order holds in full: judged as those, while its own code still identifies technologies."""
+        found = [self.resolve(combination, procedure, department, child) for combination in combinations]
+        entries = tuple(e for r in found for e in r.entries)
+        watch = frozenset().union(self._watch((code,)), *(r.watch for r in found))
+        passed_over = tuple(dict.fromkeys(p for r in found for p in r.passed_over))
+        return Resolved(code, entries, entries, tuple(e for r in found for e in r.siblings), watch, True, passed_over)
+
+    def _unknown(self, code: str, department: str | None) -> Resolved:
+        """An unknown code; of an unknown combination the parts' stops, flags and levels still count."""
+        pool: tuple[CatalogEntry, ...] = ()
+        watch = self._watch((code,))
+        for part in parts_of(code):
+            row = self.rows.get(part)
+            if row is not None:
+                pool += row.remaining(department) or row.entries
+                watch |= row.watch
+        return Resolved(code, (), pool, (), self._watch_of(watch, pool), known=False)
+
+    def _same(self, part: str, code: str) -> bool:
+        return part == code or self.aliases.get(part) == code or self.aliases.get(code) == part
+
+    def _watch(self, codes: Iterable[str]) -> frozenset[str]:
+        """The codes by which technologies are identified: each code, its parts, and the national code of all of these."""
+        plain = {piece for code in codes for piece in (code, *parts_of(code))}
+        return frozenset(plain | {self.national(piece) for piece in plain})
+
+    @staticmethod
+    def _watch_of(watch: frozenset[str], entries: Iterable[CatalogEntry]) -> frozenset[str]:
+        return watch.union(*(e.watch for e in entries))
+
+    def _row(self, code: str, by_code: Mapping[str, list[int]], compiled: Sequence[CatalogEntry]) -> CodeRow:
+        codes = (code, *self.locals_of.get(code, ()))
+        return CodeRow(code, tuple(compiled[i] for c in codes for i in by_code.get(c, ())), self._watch((code,)))
+
+
+class _Coverage:
+    """Which scopes cover which entry. A grant of a code or an item covers its own entries; by alias and `includes` (transitive) it covers
+    others of no higher level than the one that was granted."""
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        by_code: Mapping[str, list[int]],
+        by_item: Mapping[str, list[int]],
+        aliases: Mapping[str, str],
+        locals_of: Mapping[str, tuple[str, ...]],
+    ) -> None:
+        self.entries = entries
+        self.by_code = by_code
+        self.by_item = by_item
+        self.aliases = aliases
+        self.locals_of = locals_of
+
+    def covers(self) -> list[tuple[Cover, ...]]:
+        found: list[dict[str, frozenset[str] | None]] = [{} for _ in self.entries]
+        for item, owned in self.by_item.items():
+            self._spread(found, scope_key(ScopeType.ITEM, item), owned, ())
+        for code in {*self.by_code, *self.aliases, *self.locals_of}:
+            owned = self.by_code.get(code, [])
+            related = [i for other in self._related(code) for i in self.by_code.get(other, ())]
+            if not owned and related:
+                # The code has no entry, so no level, of its own: it reaches no higher than the lowest entry that it stands for.
+                lowest = min(self.entries[i].level for i in related)
+                owned, related = [i for i in related if self.entries[i].level == lowest], []
+            self._spread(found, scope_key(ScopeType.CODE, code), owned, related)
+        return [tuple(Cover(key, departments) for key, departments in covers.items()) for covers in found]
+
+    def _related(self, code: str) -> tuple[str, ...]:
+        national = self.aliases.get(code)
+        return (*((national,) if national else ()), *self.locals_of.get(code, ()))
+
+    def _spread(self, found: list[dict[str, frozenset[str] | None]], key: str, owned: Iterable[int], related: Iterable[int]) -> None:
+        reached: dict[int, set[int]] = defaultdict(set)
+        for start in owned:
+            level = self.entries[start].level
+            within = [i for i in related if self.entries[i].level <= level]
+            for index in self._closure(start, within, level):
+                reached[index].add(start)
+        for index, starts in reached.items():
+            departments = [frozenset(self.entries[s].departments) for s in starts]
+            unbound = index in starts or not all(departments)
+            found[index][key] = None if unbound else frozenset().union(*departments)
+
+    def _closure(self, start: int, related: Iterable[int], level: int) -> set[int]:
+        """What a grant of `start` reaches; never through an entry above its level, which it does not cover itself."""
+        seen = {start, *related}
+        queue = list(seen)
+        while queue:
+            for token in self.entries[queue.pop()].includes:
+                codes = (token, *self.locals_of.get(token, ()))
+                for index in (*self.by_item.get(token, ()), *(i for c in codes for i in self.by_code.get(c, ()))):
+                    if index not in seen and self.entries[index].level <= level:
+                        seen.add(index)
+                        queue.append(index)
+        return seen
+
+
+def _narrow(entries: tuple[CatalogEntry, ...], procedure: Procedure) -> tuple[tuple[CatalogEntry, ...], tuple[str, ...]]:
+    """The entries that service, item and name agree on, and the selectors that no entry has. Selectors that point to different entries
+    narrow nothing."""
+    passed_over: list[str] = []
+    kept = entries
+    for name, matching in _matching(entries, procedure):
+        if not matching:
+            passed_over.append(name)
+        kept = tuple(e for e in kept if e in matching) if matching else kept
+    return kept or entries, tuple(passed_over)
+
+
+def _passed_over(entries: tuple[CatalogEntry, ...], procedure: Procedure) -> tuple[str, ...]:
+    return tuple(name for name, matching in _matching(entries, procedure) if not matching)
+
+
+def _matching(entries: tuple[CatalogEntry, ...], procedure: Procedure) -> Iterable[tuple[str, tuple[CatalogEntry, ...]]]:
+    if procedure.service:
+        yield "service", tuple(e for e in entries if e.entry.service == procedure.service)
+    if procedure.item:
+        yield "item", tuple(e for e in entries if e.entry.item == procedure.item)
+    if procedure.name:
+        name_key = normalize_name(procedure.name)
+        yield "name", tuple(e for e in entries if e.name_key == name_key)
+
+
+def _grade_key(grade: str) -> tuple[tuple[int, str], ...]:
+    return tuple((int(p), "") if p.isdigit() else (0, p) for p in grade.split(".")) if grade else ()
+
+
+def _inverted(aliases: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    locals_of: dict[str, list[str]] = defaultdict(list)
+    for local, national in aliases.items():
+        locals_of[national].append(local)
+    return {national: tuple(owns) for national, owns in locals_of.items()}
+
+
+__all__ = ["Catalog", "CatalogEntry", "CodeRow", "Cover", "Resolved", "scope_key"]

@@ -1,0 +1,60 @@
+"""From an order's procedures to what the rules judge: codes, entries, technologies, the operator's standing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.engine.catalog import Catalog, Resolved, scope_key
+from app.engine.codes import normalize_procedure
+from app.engine.context import OrderContext, ProcedureContext
+from app.engine.model import Procedure, ScopeType
+from app.engine.standing import Days, Question, standings
+from app.engine.technologies import Identified, raises_to_level_4
+
+_NO_TECHNOLOGIES: tuple[Identified, ...] = ()
+
+
+def procedure_contexts(whole: OrderContext) -> tuple[ProcedureContext, ...]:
+    """One context per procedure of the order, in its order.
+
+    Raises:
+        MalformedCode: a code that cannot be one.
+    """
+    procedures = whole.order.procedures
+    codes = [normalize_procedure(p.code) for p in procedures]
+    resolved = _resolve(whole, procedures, codes)
+    technologies = whole.hospital.technologies
+    if any(technologies.touches(r.watch) for r in resolved):
+        identified = technologies.identify([r.watch for r in resolved], whole.diagnoses, whole.urgency)
+    else:
+        identified = [_NO_TECHNOLOGIES] * len(resolved)
+    days = Days(whole.first_day, whole.last_day)
+    return tuple([_context(whole, days, *one) for one in zip(procedures, codes, resolved, identified, strict=True)])
+
+
+def _resolve(whole: OrderContext, procedures: Sequence[Procedure], codes: Sequence[str]) -> list[Resolved]:
+    catalog, department, child = whole.hospital.catalog, whole.department, whole.child
+    combined = catalog.combination_rows(codes, department) if len(codes) > 1 and _may_combine(catalog, codes) else {}
+    return [
+        catalog.resolve_as(combined[code], code, procedure, department, child)
+        if code in combined
+        else catalog.resolve(code, procedure, department, child)
+        for procedure, code in zip(procedures, codes, strict=True)
+    ]
+
+
+def _may_combine(catalog: Catalog, codes: Sequence[str]) -> bool:
+    return bool(catalog.combinations) and not catalog.parts_and_aliases.isdisjoint(codes)
+
+
+def _context(
+    whole: OrderContext, days: Days, procedure: Procedure, code: str, resolved: Resolved, technologies: tuple[Identified, ...]
+) -> ProcedureContext:
+    if technologies:
+        keys = tuple([scope_key(ScopeType.TECHNOLOGY, i.technology.id) for i in technologies if i.certain and i.technology.grantable])
+        question = Question(whole.department, days, keys, raises_to_level_4(technologies))
+    else:
+        question = Question(whole.department, days)
+    operator = whole.matrix.person(procedure.operator) if whole.matrix is not None else None
+    standing = standings(operator.grants, resolved.entries, resolved.siblings, question) if operator is not None else ()
+    return ProcedureContext(whole, procedure, code, resolved, technologies, question, operator, standing)

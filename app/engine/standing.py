@@ -1,0 +1,195 @@
+"""How a person stands to a catalog entry: granted, or what is wrong, nearest to a privilege first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+
+from app.engine.catalog import CatalogEntry, Cover, scope_key
+from app.engine.matrix import PersonRow, evaluation_due
+from app.engine.model import Facts, Grant, GrantState, ScopeType, Value
+from app.engine.reasons import GRANT_FINDINGS
+
+_RANK = {code: rank for rank, code in enumerate(GRANT_FINDINGS)}
+
+ITEMIZED_FROM_LEVEL = 3
+"""Levels 3 and 4 are granted item by item, never as a level (SGM-2022 art. 16)."""
+
+EVALUATED_LEVEL = 4
+"""The level whose grants must be evaluated every year (SGM-2022 art. 17)."""
+
+
+class Standing(Value, frozen=True):
+    """Why a person may not do an entry: a grant's reason code and what was seen."""
+
+    code: str
+    facts: Facts
+
+
+class Days(Value, frozen=True):
+    """The days on which a privilege must hold: from the day of surgery to today where that day is past."""
+
+    first: date
+    last: date
+
+
+class Question(Value, frozen=True):
+    """What is asked of grants beside the entry: for which department, on which days, under which technology scopes, and whether a
+    restricted technology raises the procedure to level 4."""
+
+    department: str | None
+    days: Days
+    technology_keys: tuple[str, ...] = ()
+    raised: bool = False
+
+
+def standings(
+    held: Mapping[str, tuple[Grant, ...]], entries: Iterable[CatalogEntry], siblings: Sequence[CatalogEntry], question: Question
+) -> tuple[Standing | None, ...]:
+    """For each entry that remains: None where the grants held cover it, otherwise what is wrong with them."""
+    return tuple(None if is_granted(held, entry, question) else _why_not(held, entry, siblings, question) for entry in entries)
+
+
+def is_granted(held: Mapping[str, tuple[Grant, ...]], entry: CatalogEntry, question: Question) -> bool:
+    """Whether one of the grants held covers the entry and is in order on every day that counts."""
+    level = EVALUATED_LEVEL if question.raised else entry.level
+    department = question.department
+    for key, departments in entry.covers:
+        for grant in held.get(key, ()):
+            if (
+                (not grant.department or _department_fits(grant, entry, departments, department))
+                and grant.state is GrantState.ACTIVE
+                and _problem(grant, question.days, level) is None
+            ):
+                return True
+    return any(
+        _department_fits(grant, entry, None, department) and _problem(grant, question.days, level) is None
+        for key in _other_keys(entry, level, question)
+        for grant in held.get(key, ())
+    )
+
+
+def _other_keys(entry: CatalogEntry, level: int, question: Question) -> tuple[str, ...]:
+    """Scopes beside code and item: the level, up to 2, and technologies that are grantable."""
+    return question.technology_keys if level >= ITEMIZED_FROM_LEVEL else entry.level_covers + question.technology_keys
+
+
+def _department_fits(grant: Grant, entry: CatalogEntry, starts: frozenset[str] | None, department: str | None) -> bool:
+    """A grant's department is compared with the entry's, of which the order's own counts where it is one of them, or with the order's
+    where the entry has none. `starts`: where something granted directly leads to the entry (see `Cover`)."""
+    own = grant.department
+    if not own:
+        return True
+    if starts is not None and own not in starts:
+        return False
+    if entry.departments and department not in entry.departments:
+        return own in entry.departments
+    return own == department
+
+
+def _problem(grant: Grant, days: Days, level: int) -> str | None:
+    """What keeps a covering grant from being a privilege; of several things the gravest."""
+    if grant.state is GrantState.REVOKED:
+        return "grant_revoked"
+    if grant.state is GrantState.SUSPENDED:
+        return "grant_suspended"
+    if grant.valid_from > days.first:
+        return "grant_not_yet_valid"
+    if grant.valid_to is not None and grant.valid_to < days.last:
+        return "grant_expired"
+    if level >= EVALUATED_LEVEL and (evaluation_due(grant, days.first) < days.first or evaluation_due(grant, days.last) < days.last):
+        return "grant_evaluation_overdue"
+    return None
+
+
+def _in_force(grant: Grant, days: Days) -> bool:
+    return _problem(grant, days, level=1) is None
+
+
+def _why_not(held: Mapping[str, tuple[Grant, ...]], entry: CatalogEntry, siblings: Sequence[CatalogEntry], question: Question) -> Standing:
+    level = EVALUATED_LEVEL if question.raised else entry.level
+    found = [
+        _of_grant(grant, problem, question.days)
+        for grant in _covering(held, entry, level, question)
+        if (problem := _problem(grant, question.days, level)) is not None
+    ]
+    found += _other_grants(held, entry, siblings, level, question)
+    if not found:
+        return Standing("grant_missing", {"item": entry.entry.item, "entry": entry.code})
+    return min(found, key=lambda standing: _RANK[standing.code])
+
+
+def _covering(held: Mapping[str, tuple[Grant, ...]], entry: CatalogEntry, level: int, question: Question) -> Iterable[Grant]:
+    covers = (*entry.covers, *(Cover(key, None) for key in _other_keys(entry, level, question)))
+    for key, starts in covers:
+        for grant in held.get(key, ()):
+            if _department_fits(grant, entry, starts, question.department):
+                yield grant
+
+
+def _other_grants(
+    held: Mapping[str, tuple[Grant, ...]], entry: CatalogEntry, siblings: Sequence[CatalogEntry], level: int, question: Question
+) -> Iterable[Standing]:
+    """Grants in force that do not cover the entry but come near: a level grant, one for a lower or another department's entry of the same
+    code, one whose department does not fit."""
+    days = question.days
+    if level >= ITEMIZED_FROM_LEVEL:
+        for key in entry.level_covers:
+            for grant in held.get(key, ()):
+                if _department_fits(grant, entry, None, question.department) and _in_force(grant, days):
+                    yield Standing("grant_not_itemized", {"grant": grant.id, "granted_level": grant.scope, "managed_level": level})
+    for sibling in siblings:
+        if sibling is not entry:
+            yield from _of_sibling(held, entry, sibling, question)
+    for key, _ in entry.covers:
+        for grant in held.get(key, ()):
+            if grant.department and _in_force(grant, days):
+                yield Standing("grant_department_mismatch", {"grant": grant.id, "granted_department": grant.department})
+
+
+def _of_sibling(
+    held: Mapping[str, tuple[Grant, ...]], entry: CatalogEntry, sibling: CatalogEntry, question: Question
+) -> Iterable[Standing]:
+    for grant in _covering(held, sibling, sibling.level, question):
+        if not _in_force(grant, question.days):
+            continue
+        if sibling.lower_than(entry):
+            granted = sibling.entry.hospital_grade or str(sibling.level)
+            yield Standing("grant_level_exceeded", {"grant": grant.id, "granted": granted, "granted_level": sibling.level})
+        elif sibling.departments and question.department not in sibling.departments:
+            yield Standing("grant_department_mismatch", {"grant": grant.id, "granted_department": ";".join(sorted(sibling.departments))})
+
+
+def _of_grant(grant: Grant, problem: str, days: Days) -> Standing:
+    facts: Facts = {"grant": grant.id, "scope": scope_key(grant.scope_type, grant.scope), "state": grant.state.value}
+    facts["valid_from"] = grant.valid_from.isoformat()
+    facts["valid_to"] = grant.valid_to.isoformat() if grant.valid_to is not None else None
+    if problem == "grant_evaluation_overdue":
+        facts["last_evaluated"] = grant.last_evaluated.isoformat() if grant.last_evaluated is not None else None
+        facts["due_on"] = evaluation_due(grant, days.last).isoformat()
+    return Standing(problem, facts)
+
+
+def grade_standing(
+    row: PersonRow, scope_type: ScopeType, grade: int, highest: int, departments: frozenset[str | None], days: Days
+) -> Standing | None:
+    """How a person stands to an ASA class or a bypass grade: a grant covers its own grade and what lies below. A grant's department must be
+    the order's or the person's own."""
+    found: list[Standing] = []
+    below = 0
+    for held_grade in range(1, highest + 1):
+        for grant in row.grants.get(scope_key(scope_type, held_grade), ()):
+            if grant.department and grant.department not in departments:
+                continue
+            problem = _problem(grant, days, level=1)
+            if held_grade < grade:
+                below = max(below, held_grade) if problem is None else below
+            elif problem is None:
+                return None
+            else:
+                found.append(_of_grant(grant, problem, days))
+    if found:
+        return min(found, key=lambda standing: _RANK[standing.code])
+    if below:
+        return Standing("grant_level_exceeded", {"granted": below})
+    return Standing("grant_missing", {})

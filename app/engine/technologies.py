@@ -1,0 +1,108 @@
+"""Which technologies an order is: by codes, by codes with diagnoses, by combinations of codes, over the whole order."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from app.engine.codes import diagnosis_matches
+from app.engine.model import RESTRICTED_KINDS, Identify, Technology, Urgency
+
+
+class Identified(NamedTuple):
+    """A technology that a procedure is. `certain` is False where the order carries no diagnosis to tell by: it may be."""
+
+    technology: Technology
+    certain: bool
+
+    @property
+    def restricted(self) -> bool:
+        return self.technology.kind in RESTRICTED_KINDS
+
+
+class Technologies:
+    """A hospital's technologies, compiled: indexed by the codes that their rules look for."""
+
+    def __init__(self, technologies: Iterable[Technology]) -> None:
+        self.by_id = {technology.id: technology for technology in technologies}
+        self._by_code: dict[str, tuple[Technology, ...]] = _by_code(self.by_id.values())
+        self._codes = frozenset(self._by_code)
+
+    def touches(self, watch: frozenset[str]) -> bool:
+        """Whether any technology looks for one of these codes."""
+        return not watch.isdisjoint(self._codes)
+
+    def identify(
+        self, watches: Sequence[frozenset[str]], diagnoses: Sequence[str] | None, urgency: Urgency | None
+    ) -> list[tuple[Identified, ...]]:
+        """For each procedure, given by the codes it is watched under, the technologies that it is, in the pack's order.
+
+        `diagnoses` and `urgency` None mean a look-up, where every condition counts as met.
+        """
+        touched = {t.id for watch in watches for code in watch for t in self._by_code.get(code, ())}
+        if not touched:
+            return [()] * len(watches)
+        found: list[list[Identified]] = [[] for _ in watches]
+        whole = frozenset().union(*watches)
+        for technology in self.by_id.values():
+            if technology.id not in touched:
+                continue
+            certain_at = _certainty(technology.identify, watches, whole, diagnoses, urgency)
+            for index, certain in certain_at.items():
+                found[index].append(Identified(technology, certain))
+        return [tuple(identified) for identified in found]
+
+
+def _certainty(
+    ways: Iterable[Identify],
+    watches: Sequence[frozenset[str]],
+    whole: frozenset[str],
+    diagnoses: Sequence[str] | None,
+    urgency: Urgency | None,
+) -> dict[int, bool]:
+    """The procedures that some way identifies, and whether for certain."""
+    found: dict[int, bool] = {}
+    for way in ways:
+        if way.urgency and urgency is not None and urgency not in way.urgency:
+            continue
+        diagnosed = _diagnosed(way, diagnoses)
+        if diagnosed is False or not _codes_hold(way, whole):
+            continue
+        wanted = way.codes.union(*way.all_of)
+        for index, watch in enumerate(watches):
+            if not watch.isdisjoint(wanted):
+                found[index] = found.get(index, False) or diagnosed is True
+    return found
+
+
+def _codes_hold(way: Identify, whole: frozenset[str]) -> bool:
+    if way.codes and way.codes.isdisjoint(whole):
+        return False
+    return all(not whole.isdisjoint(wanted) for wanted in way.all_of)
+
+
+def _diagnosed(way: Identify, diagnoses: Sequence[str] | None) -> bool | None:
+    """Whether the condition on diagnoses holds; None where the order carries none to tell by."""
+    if not way.with_diagnoses or diagnoses is None:
+        return True
+    if not diagnoses:
+        return None
+    return any(diagnosis_matches(d, listed) for d in diagnoses for listed in way.with_diagnoses)
+
+
+def _by_code(technologies: Iterable[Technology]) -> dict[str, tuple[Technology, ...]]:
+    found: dict[str, list[Technology]] = defaultdict(list)
+    for technology in technologies:
+        codes = frozenset().union(*(way.codes.union(*way.all_of) for way in technology.identify))
+        for code in codes:
+            found[code].append(technology)
+    return {code: tuple(held) for code, held in found.items()}
+
+
+def raises_to_level_4(identified: Iterable[Identified]) -> bool:
+    """A restricted technology makes every procedure that identified it level 4 (SGM-2022 art. 20), and so does one that cannot be told."""
+    return any(i.restricted for i in identified)
+
+
+__all__ = ["Identified", "Technologies", "raises_to_level_4"]

@@ -1,0 +1,260 @@
+"""What one cell holds. Every reader takes a cell that is not blank, as CSV (text) or XLSX (text, number, date, …) gives it, and gives the
+value or raises `CellError`. Nothing is guessed: a code that a spreadsheet made a number of has lost its zeros, so it is refused.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, time, timedelta
+from functools import lru_cache
+from typing import TypeVar
+
+from app.engine.codes import MalformedCode, normalize_procedure, normalize_text
+from app.engine.model import ScopeType
+from app.packs.problems import CellError
+from app.packs.texts import shown
+from app.packs.words import ENTRY_FLAGS, GRADE_NUMERALS
+
+T = TypeVar("T")
+
+MAX_TEXT_CHARS = 4_000
+"""Longer than any name and any list of codes; a cell beyond it is a slip, such as a quote that was never closed."""
+
+MAX_DATE_CHARS = 40
+"""A longer text is no date; keeps what is remembered of them small."""
+
+MAX_EXACT_DIGITS = 15
+"""A spreadsheet keeps 15 digits of a number and makes zeros of the rest."""
+
+MAX_CASES = 100_000
+"""Operations of one person in one year."""
+
+CACHED_CELLS = 65_536
+"""Distinct dates whose meaning is remembered while a table of 400,000 rows is read."""
+
+_DATE_FORMS = (re.compile(r"(\d{4})([-/])(\d{1,2})\2(\d{1,2})"), re.compile(r"(\d{4})(年)(\d{1,2})月(\d{1,2})日"))
+_LIST_SEPARATORS = re.compile(r"[;；、\n]")
+_BLANKS = re.compile(r"\s+")
+_SPREADSHEET_ERRORS = frozenset({"#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!"})
+# What is left of a code when Excel took it for a number or a date and the sheet was then saved as CSV.
+_MANGLED = re.compile(r"\d+(\.\d*)?([Ee][+-]?\d+)?|\d{1,4}[-/年]\d{1,2}([-/月]\d{1,4}日?)?(\s.*)?|\d{1,2}-[A-Za-z]{3}(-\d+)?|[A-Za-z]{3}-\d{2}")
+
+_BRACKETS = str.maketrans("[]【】〔〕", "()()()")
+
+
+def text(cell: object) -> str:
+    """Words or an id, without needless blanks. A whole number is taken for the id that it shows."""
+    if isinstance(cell, str):
+        return _clean(cell)
+    if isinstance(cell, date | time | timedelta):
+        raise CellError("单元格是日期，这里应填文字。请把该列设为“文本”格式。", "The cell is a date where text belongs. Format the column as text.")
+    if not isinstance(cell, int | float):
+        raise _formula()
+    if isinstance(cell, bool) or not abs(cell) < 10**MAX_EXACT_DIGITS or cell != int(cell):
+        raise CellError(
+            f"“{shown(cell)}”被存成了数值，可能已失真。请把该列设为“文本”格式后重新填写。",
+            f'"{shown(cell)}" is stored as a number and may have lost digits. Format the column as text and enter it again.',
+        )
+    return str(int(cell))
+
+
+def text_only(cell: object) -> str:
+    """A code that is not a procedure's: item, grade, service. A number is refused, because 4.10 would have become 4.1."""
+    if not isinstance(cell, str):
+        raise _as_text()
+    return _clean(cell)
+
+
+def procedure(cell: object) -> str:
+    """A procedure code in its canonical form."""
+    if not isinstance(cell, str):
+        raise _as_text()
+    try:
+        return normalize_procedure(cell)
+    except MalformedCode as error:
+        raise _malformed(cell, error) from error
+
+
+def day(cell: object) -> date:
+    """A date: 2026-11-22, 2026/11/22, 2026年11月22日, or a date cell of a spreadsheet."""
+    if isinstance(cell, datetime):
+        if cell.time() != time():
+            raise CellError(f"日期“{shown(cell)}”带有时刻，请只填日期。", f'"{shown(cell)}" has a time of day. Enter the date alone.')
+        return cell.date()
+    if isinstance(cell, date):
+        return cell
+    try:
+        if isinstance(cell, str) and len(cell) <= MAX_DATE_CHARS:
+            return _day(cell)
+    except ValueError as error:
+        raise CellError(f"没有“{shown(cell)}”这一天。", f'There is no such day as "{shown(cell)}".') from error
+    except _NoDate:
+        pass
+    raise CellError(
+        f"“{shown(cell)}”不是日期，请把该列设为“日期”格式，或填写如 2026-11-22。",
+        f'"{shown(cell)}" is no date. Format the column as date, or write it like 2026-11-22.',
+    )
+
+
+def one_of(words: Mapping[T, tuple[str, ...]]) -> Callable[[object], T]:
+    """A reader of a closed list: the member's own word (`str()` of it) or one of its Chinese ones."""
+    meanings = {folded(word): member for member, chinese in words.items() for word in (str(member), *chinese)}
+    allowed_zh = "、".join(f"{chinese[0]}（{member}）" for member, chinese in words.items())
+    allowed_en = ", ".join(str(member) for member in words)
+
+    def read(cell: object) -> T:
+        written = text(cell)
+        # Most tables hold the same few words as they stand here; folding is for the rest.
+        meaning = meanings.get(written)
+        if meaning is None:
+            meaning = meanings.get(folded(written))
+        if meaning is None:
+            raise CellError(f"“{shown(cell)}”不在可选值中：{allowed_zh}。", f'"{shown(cell)}" is none of: {allowed_en}.')
+        return meaning
+
+    return read
+
+
+def grade(highest: int) -> Callable[[object], int]:
+    """A reader of a level or grade from 1 to `highest`: 3, 三级, Ⅲ级, and ASA 3."""
+
+    def read(cell: object) -> int:
+        value = GRADE_NUMERALS.get(folded(text(cell)).removeprefix("asa").removesuffix("级"))
+        if value is None or value > highest:
+            raise CellError(f"“{shown(cell)}”应为 1 至 {highest} 级。", f'"{shown(cell)}" should be 1 to {highest}.')
+        return value
+
+    return read
+
+
+def number(lowest: int, highest: int) -> Callable[[object], int]:
+    """A reader of a whole number in a range."""
+
+    def read(cell: object) -> int:
+        digits = text(cell)
+        # The length first: a text of half a thousand digits is not worth converting.
+        if not (digits.isascii() and digits.isdigit() and len(digits) <= MAX_EXACT_DIGITS and lowest <= int(digits) <= highest):
+            raise CellError(f"“{shown(cell)}”应为 {lowest} 至 {highest} 的整数。", f'"{shown(cell)}" should be a whole number from {lowest} to {highest}.')
+        return int(digits)
+
+    return read
+
+
+def several(cell: object) -> tuple[str, ...]:
+    """A list of words with `;`, `；` or `、` between them, each once."""
+    return tuple(dict.fromkeys(filter(None, map(normalize_text, _LIST_SEPARATORS.split(_clean(cell, keep_lines=True))))))
+
+
+def single(cell: object) -> str:
+    """A department, where only one may stand."""
+    words = several(cell)
+    if len(words) != 1:
+        raise CellError(f"“{shown(cell)}”：这里只能填一个，请分行填写。", f'"{shown(cell)}": only one may stand here. Write a row for each.')
+    return words[0]
+
+
+def flags(cell: object) -> frozenset[str]:
+    """What marks a catalog entry: major, key, stopped, bypass."""
+    return frozenset(_flag(word) for word in several(cell))
+
+
+def codes_or_items(cell: object) -> tuple[str, ...]:
+    """Procedure codes, in canonical form, and authorization items."""
+    if not isinstance(cell, str):
+        raise _as_text()
+    return tuple(code_or_item(word) for word in several(cell))
+
+
+def code_or_item(word: str) -> str:
+    """The canonical code, or the word as it is where it cannot be a code."""
+    try:
+        return normalize_procedure(word)
+    except MalformedCode:
+        return word
+
+
+def item_level(cell: object) -> str:
+    """The scope of a level grant: 1 or 2. Levels 3 and 4 are granted item by item (SGM-2022 art. 16)."""
+    level = _level(cell)
+    if level > 2:
+        raise CellError(
+            f"三级、四级手术不得按级别授权（填的是 {level} 级），须逐项授权（SGM-2022 第十六条）。",
+            f"Level {level} cannot be granted as a level: levels 3 and 4 are granted item by item (SGM-2022 art. 16).",
+        )
+    return str(level)
+
+
+def _class_scope(cell: object) -> str:
+    return str(_class(cell))
+
+
+_level, _class = grade(4), grade(5)
+_flag = one_of(ENTRY_FLAGS)
+
+SCOPES: Mapping[ScopeType, Callable[[object], str]] = {
+    ScopeType.CODE: procedure,
+    ScopeType.ITEM: text_only,
+    ScopeType.LEVEL: item_level,
+    ScopeType.TECHNOLOGY: text,
+    ScopeType.ASA: _class_scope,
+    ScopeType.PERFUSION: _class_scope,
+}
+"""How the scope of a grant or volume reads, by its type."""
+
+
+def _as_text() -> CellError:
+    return CellError(
+        "单元格是数字或日期，编码末尾的 0 可能已丢失（如 35.10 变成 35.1）。请把该列设为“文本”格式后重新填写。",
+        "The cell is a number or a date, and zeros of the code may be lost (35.10 becomes 35.1). Format the column as text and enter it again.",
+    )
+
+
+def _formula() -> CellError:
+    return CellError(
+        "单元格是公式，请改为数值（复制后“选择性粘贴—数值”）。", "The cell holds a formula. Replace it by its value (copy, paste special, values)."
+    )
+
+
+def _clean(cell: object, *, keep_lines: bool = False) -> str:
+    """The text of a cell, refused where it is none that a person typed. `keep_lines` leaves line breaks, which may part a list."""
+    if not isinstance(cell, str):
+        return text(cell)
+    if cell.startswith("="):
+        raise _formula()
+    if len(cell) > MAX_TEXT_CHARS:
+        raise CellError(f"文字过长（{len(cell)} 字），最多 {MAX_TEXT_CHARS} 字。", f"{len(cell)} characters are too many, at most {MAX_TEXT_CHARS} are allowed.")
+    cleaned = normalize_text(cell)
+    if cleaned in _SPREADSHEET_ERRORS:
+        raise CellError(f"单元格是错误值 {cleaned}。", f"The cell holds the error {cleaned}.")
+    # Private-use characters stay: rare characters of Chinese names are still kept there.
+    if not cleaned.isprintable() and any(unicodedata.category(char) in ("Cc", "Cf") for char in cleaned):
+        raise CellError(
+            f"“{shown(cleaned)}”含有不可见字符，请删除后重新填写。", f'"{shown(cleaned)}" holds invisible characters. Delete it and type it again.'
+        )
+    return cell if keep_lines else cleaned
+
+
+def _malformed(written: str, error: MalformedCode) -> CellError:
+    cleaned = _clean(written)
+    if _MANGLED.fullmatch(cleaned):
+        return _as_text()
+    return CellError(f"“{shown(cleaned)}”不是手术编码（ICD-9-CM-3，如 35.9500x006）。", f"{shown(error)}.")
+
+
+@lru_cache(maxsize=CACHED_CELLS)
+def _day(written: str) -> date:
+    for form in _DATE_FORMS:
+        if match := form.fullmatch(normalize_text(written)):
+            return date(int(match[1]), int(match[3]), int(match[4]))
+    raise _NoDate
+
+
+class _NoDate(Exception):
+    """The text does not have the form of a date."""
+
+
+def folded(word: str) -> str:
+    """Without blanks, width, bracket style and case."""
+    return _BLANKS.sub("", unicodedata.normalize("NFKC", word)).translate(_BRACKETS).casefold()
