@@ -72,10 +72,11 @@ class Resolved:
     """What one procedure of an order resolves to.
 
     `entries` remain and need a privilege each. `pool` are those whose level, flags and stops count: the same, or, where none is left, those
-    that dropped out. `watch` are the codes that identify technologies. `passed_over` names selectors that no entry has.
+    that dropped out. `level` is the pool's highest printed level (None for an unknown code), `flags` are all its flags. `watch` are the codes
+    that identify technologies. `passed_over` names selectors that no entry has.
     """
 
-    __slots__ = ("code", "entries", "known", "passed_over", "pool", "siblings", "watch")
+    __slots__ = ("code", "entries", "flags", "known", "level", "passed_over", "pool", "siblings", "watch")
 
     def __init__(
         self,
@@ -94,11 +95,13 @@ class Resolved:
         self.watch = watch
         self.known = known
         self.passed_over = passed_over
-
-    @property
-    def level(self) -> int | None:
-        """The highest printed level that counts; None for an unknown code."""
-        return max((e.level for e in self.pool), default=None)
+        self.level: int | None
+        self.flags: frozenset[str]
+        if len(pool) == 1:
+            self.level, self.flags = pool[0].level, pool[0].flags
+        else:
+            self.level = max((e.level for e in pool), default=None)
+            self.flags = frozenset().union(*(e.flags for e in pool))
 
 
 class Catalog:

@@ -78,7 +78,6 @@ PROCEDURE_RULES = (
     Rule(("mdt_missing",), evidence.mdt_missing, ("level", "whole.evidence")),
     Rule(("major_approval_missing",), evidence.major_procedure_unapproved, (*_TECHNOLOGY, "whole.evidence")),
     Rule(("order_right_missing",), grants.order_right, ("whole.order.requester", "whole.hospital.policy.order_right")),
-    Rule(("matrix_unavailable",), case.matrix_unavailable),
 )
 
 _KNOWN_MEMBER = (
@@ -87,19 +86,16 @@ _KNOWN_MEMBER = (
     Rule(("staff_suspended",), people.member_suspended, ("person.staff",)),
 )
 _REASSESSED = Rule(("requalification_due",), people.member_requalification, ("person.staff",))
-_NO_MATRIX = Rule(("matrix_unavailable",), case.matrix_unavailable)
-_ASSISTING = (*_KNOWN_MEMBER, _NO_MATRIX)
+_ASSISTING = _KNOWN_MEMBER
 _ANESTHESIOLOGIST = (
     *_KNOWN_MEMBER,
     _REASSESSED,
     Rule(("anesthesia_grade_exceeded",), theatre.anesthesia_grade, ("whole.asa", "whole.department", "person.grants")),
-    _NO_MATRIX,
 )
 _PERFUSIONIST = (
     *_KNOWN_MEMBER,
     _REASSESSED,
     Rule(("perfusion_grade_exceeded",), theatre.perfusion_grade, ("whole.grade", "whole.department", "person.grants")),
-    _NO_MATRIX,
 )
 MEMBER_RULES: Mapping[TeamRole, tuple[Rule, ...]] = {
     TeamRole.FIRST_ASSISTANT: _ASSISTING,
@@ -123,26 +119,27 @@ _THEATRE = (
     Rule(("perfusion_unverified",), theatre.perfusion_unverified, ("team_roles", "grade", "bypass")),
 )
 _UPSTREAM = Rule(("upstream_missing", "upstream_denied"), case.upstream, ("history", "urgency"))
-_UNAVAILABLE = Rule(("matrix_unavailable",), case.matrix_unavailable)
 _CHANGED = Rule(("plan_changed",), case.plan_changed, ("history",))
 
 CASE_RULES: Mapping[Checkpoint, tuple[Rule, ...]] = {
-    Checkpoint.ORDER: (_REQUESTER, *_EVIDENCE, _UNAVAILABLE),
-    Checkpoint.NOTICE: (_REQUESTER, *_EVIDENCE, _UPSTREAM, _UNAVAILABLE, _CHANGED),
-    Checkpoint.ANESTHESIA: (_REQUESTER, *_EVIDENCE, *_THEATRE, _UPSTREAM, _UNAVAILABLE, _CHANGED),
-    Checkpoint.INTRAOP: (_REQUESTER, *_EVIDENCE, _UPSTREAM, _UNAVAILABLE, _CHANGED),
+    Checkpoint.ORDER: (_REQUESTER, *_EVIDENCE),
+    Checkpoint.NOTICE: (_REQUESTER, *_EVIDENCE, _UPSTREAM, _CHANGED),
+    Checkpoint.ANESTHESIA: (_REQUESTER, *_EVIDENCE, *_THEATRE, _UPSTREAM, _CHANGED),
+    Checkpoint.INTRAOP: (_REQUESTER, *_EVIDENCE, _UPSTREAM, _CHANGED),
 }
 
 RULES: Mapping[Checkpoint, RuleSet] = {
     checkpoint: RuleSet(case_rules, PROCEDURE_RULES, MEMBER_RULES) for checkpoint, case_rules in CASE_RULES.items()
 }
 
+_UNAVAILABLE = Rule(("matrix_unavailable",), case.matrix_unavailable)
+
 WITHOUT_MATRIX: Mapping[Checkpoint, RuleSet] = {
     checkpoint: RuleSet(
-        case_rules,
-        tuple(rule for rule in PROCEDURE_RULES if not rule.about_operator),
-        {role: tuple(rule for rule in rules if rule is _NO_MATRIX) for role, rules in MEMBER_RULES.items()},
+        (*case_rules, _UNAVAILABLE),
+        (*(rule for rule in PROCEDURE_RULES if not rule.about_operator), _UNAVAILABLE),
+        {role: (_UNAVAILABLE,) if rules else () for role, rules in MEMBER_RULES.items()},
     )
     for checkpoint, case_rules in CASE_RULES.items()
 }
-"""The same where no grant matrix can be had: people can't be judged, everything else is."""
+"""The same where no grant matrix can be had: people can't be judged and say so, everything else is."""

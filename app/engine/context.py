@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from app.engine.calendar import full_years
+from app.engine.codes import normalize_diagnosis
 from app.engine.model import (
     CaseHistory,
     Checkpoint,
@@ -43,7 +44,6 @@ class OrderContext:
 
     __slots__ = (
         "asa",
-        "bypass",
         "checkpoint",
         "child",
         "department",
@@ -73,34 +73,39 @@ class OrderContext:
         now: datetime,
     ) -> None:
         zone = hospital.time_zone
-        today = now.astimezone(zone).date()
+        local_now = now.astimezone(zone)
+        today = local_now.date()
         start = order.planned_start
         day = today if start is None else start.astimezone(zone).date()
         self.order = order
         self.hospital = hospital
         self.matrix = matrix
-        self.now = now
+        self.now = local_now
         self.today = today
         self.first_day = day
         self.last_day = today if day < today else day
         self.checkpoint: Checkpoint = order.checkpoint
         self.urgency: Urgency = order.urgency
         self.department: str | None = hospital.catalog.department(order.department)
-        self.diagnoses: tuple[str, ...] = hospital.diagnoses(order.diagnoses)
+        self.diagnoses: tuple[str, ...] = tuple([normalize_diagnosis(code) for code in order.diagnoses]) if order.diagnoses else ()
         self.evidence = order.evidence or _NO_EVIDENCE
         self.other_patient = history is not None and history.patient_id != order.patient.id
         self.history: tuple[PastDecision, ...] = () if history is None or self.other_patient else history.decisions
-        self.child = self._is_child()
+        self.child = hospital.paediatric is not None and order.patient.birth_date is not None and self._is_child()
         asa = order.anesthesia.asa if order.anesthesia is not None else None
         self.asa = asa if asa is None or asa < MAX_JUDGED_ASA else MAX_JUDGED_ASA
         self.grade = order.perfusion.grade if order.perfusion is not None else None
         self.team_roles = [member.role for member in order.team]
         self.procedures: tuple[ProcedureContext, ...] = ()
-        self.bypass = False
 
     def _is_child(self) -> bool:
         paediatric, born = self.hospital.paediatric, self.order.patient.birth_date
         return paediatric is not None and born is not None and full_years(born, self.first_day) < paediatric.under_years
+
+    @property
+    def bypass(self) -> bool:
+        """Whether an entry of the order is flagged as done on bypass."""
+        return any("bypass" in procedure.resolved.flags for procedure in self.procedures)
 
     def about(self) -> Mapping[str, object]:
         """The facts of the subject that texts name: the case has none beside those of its rules."""
@@ -145,7 +150,10 @@ class ProcedureContext:
     @property
     def entry(self) -> CatalogEntry | None:
         """The entry that stands for the procedure: the strictest that remains."""
-        return max(self.resolved.entries, key=lambda e: (e.level, e.grade), default=None)
+        entries = self.resolved.entries
+        if len(entries) == 1:
+            return entries[0]
+        return max(entries, key=lambda e: (e.level, e.grade), default=None)
 
     @property
     def name(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from app.engine.checkpoints import RULES, WITHOUT_MATRIX, Rule
@@ -20,6 +21,7 @@ from app.engine.model import (
     CaseHistory,
     Decision,
     Disposition,
+    Entry,
     Finding,
     Message,
     Obligation,
@@ -37,6 +39,8 @@ from app.engine.reasons import PRECEDENCE
 from app.engine.resolve import procedure_contexts
 from app.engine.rules.found import Found
 
+_ALLOW = Verdict.ALLOW
+_NO_ENTRY = Entry(code="", name="", level=0)
 _ALLOWED = Message(zh="核查通过。", en="Allowed.")
 
 
@@ -69,34 +73,38 @@ def decide(
         raise OtherPatient(order.case_id)
     rules = (RULES if matrix is not None else WITHOUT_MATRIX)[order.checkpoint]
     procedures = whole.procedures = procedure_contexts(whole)
-    whole.bypass = any("bypass" in e.flags for p in procedures for e in p.resolved.pool)
     members = [MemberContext(whole, m, matrix.person(m.staff) if matrix is not None else None) for m in order.team]
 
     of_case = run(rules.case, whole, whole, _observer(watcher, "case"))
-    of_procedures = [run(rules.procedure, p, whole, _observer(watcher, f"procedures[{i}]")) for i, p in enumerate(procedures)]
-    of_members = [run(rules.member[m.member.role], m, whole, _observer(watcher, f"team[{i}]")) for i, m in enumerate(members)]
+    of_procedures = [run(rules.procedure, p, whole, _observer(watcher, "procedures", i)) for i, p in enumerate(procedures)]
+    of_members = [run(rules.member[m.member.role], m, whole, _observer(watcher, "team", i)) for i, m in enumerate(members)]
 
-    findings = [*of_case, *(f for fs in of_procedures for f in fs), *(f for fs in of_members for f in fs)]
-    outcome = _Outcome(whole, findings)
-    level = max((p.level for p in procedures if p.level is not None), default=None)
+    outcome = _Outcome(whole, [*of_case, *chain.from_iterable(of_procedures), *chain.from_iterable(of_members)])
+    lifted = outcome.lifted
     return Decision(
         decision_id=None,
         request_id=order.request_id,
         case_id=order.case_id,
         checkpoint=order.checkpoint,
         decision=outcome.verdict,
-        level=level,
+        level=_highest_level(procedures),
         overridable=outcome.overridable,
         replayed=False,
         message=outcome.message,
-        procedures=tuple([_procedure_result(p, f, outcome.lifted) for p, f in zip(procedures, of_procedures, strict=True)]),
-        team=tuple([_team_result(m, f, outcome.lifted) for m, f in zip(members, of_members, strict=True)]),
+        procedures=tuple([_procedure_result(p, f, lifted) for p, f in zip(procedures, of_procedures, strict=True)]),
+        team=tuple([_team_result(m, f, lifted) for m, f in zip(members, of_members, strict=True)]),
         findings=of_case,
         obligations=outcome.obligations,
         override=outcome.override,
         matrix=matrix.state if matrix is not None else None,
-        evaluated_at=now.astimezone(hospital.time_zone),
+        evaluated_at=whole.now,
     )
+
+
+def _highest_level(procedures: Sequence[ProcedureContext]) -> int | None:
+    if len(procedures) == 1:
+        return procedures[0].level
+    return max((p.level for p in procedures if p.level is not None), default=None)
 
 
 class _Outcome:
@@ -147,22 +155,23 @@ def _rank(finding: Finding) -> int:
 
 
 def _procedure_result(ctx: ProcedureContext, findings: tuple[Finding, ...], lifted: bool) -> ProcedureResult:
-    verdict = verdict_of(findings, lifted) if findings else Verdict.ALLOW
+    verdict = verdict_of(findings, lifted) if findings else _ALLOW
     entry = ctx.entry
+    printed = entry.entry if entry is not None else _NO_ENTRY
     return ProcedureResult(
         code=ctx.code,
         as_sent=ctx.procedure.code,
-        name=entry.entry.name if entry is not None else None,
+        name=printed.name or None,
         level=ctx.level,
-        hospital_grade=entry.entry.hospital_grade or None if entry is not None else None,
-        item=entry.entry.item or None if entry is not None else None,
-        entry=entry.code if entry is not None else None,
+        hospital_grade=printed.hospital_grade or None,
+        item=printed.item or None,
+        entry=printed.code or None,
         operator=ctx.procedure.operator,
         decision=verdict,
-        technologies=tuple([i.technology.id for i in ctx.technologies if i.certain]),
+        technologies=tuple([i.technology.id for i in ctx.technologies if i.certain]) if ctx.technologies else (),
         candidates=_candidates(ctx) if len(ctx.resolved.entries) > 1 else (),
         findings=findings,
-        operators=() if verdict is Verdict.ALLOW else colleagues_for_procedure(ctx, findings),
+        operators=() if verdict is _ALLOW else colleagues_for_procedure(ctx, findings),
     )
 
 
@@ -185,15 +194,18 @@ def _candidates(ctx: ProcedureContext) -> tuple[Candidate, ...]:
 
 
 def _team_result(ctx: MemberContext, findings: tuple[Finding, ...], lifted: bool) -> TeamResult:
-    verdict = verdict_of(findings, lifted) if findings else Verdict.ALLOW
-    operators = () if verdict is Verdict.ALLOW else colleagues_for_member(ctx)
+    if not findings:
+        return TeamResult(ctx.member.staff, ctx.member.role, _ALLOW, (), ())
+    verdict = verdict_of(findings, lifted)
+    operators = () if verdict is _ALLOW else colleagues_for_member(ctx)
     return TeamResult(ctx.member.staff, ctx.member.role, verdict, findings, operators)
 
 
-def _observer(watcher: Watcher | None, subject: str) -> Observer | None:
+def _observer(watcher: Watcher | None, subject: str, index: int | None = None) -> Observer | None:
     if watcher is None:
         return None
-    return lambda rule, ctx, found: watcher(subject, rule, ctx, found)
+    place = subject if index is None else f"{subject}[{index}]"
+    return lambda rule, ctx, found: watcher(place, rule, ctx, found)
 
 
 __all__ = ["OtherPatient", "Watcher", "decide"]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from app.engine.catalog import Catalog
-from app.engine.codes import normalize_diagnosis
 from app.engine.model import ByCheckpoint, Checkpoint, Disposition, Hospital, Urgency
 from app.engine.reasons import REASONS, default_disposition, stricter
 from app.engine.technologies import Technologies
@@ -25,11 +22,6 @@ class CompiledHospital:
         self.office_hours = hospital.office_hours
         self.catalog = Catalog(hospital)
         self.technologies = Technologies(hospital.technologies)
-
-    @staticmethod
-    def diagnoses(as_sent: Iterable[str]) -> tuple[str, ...]:
-        """Canonical diagnosis codes."""
-        return tuple(normalize_diagnosis(code) for code in as_sent)
 
     def disposition(self, code: str, checkpoint: Checkpoint, urgency: Urgency, default: Disposition | None = None) -> Disposition:
         """What a finding does: the policy's word within what may be loosened, otherwise `default` of this finding or of its rule."""

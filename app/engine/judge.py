@@ -38,13 +38,15 @@ def run(rules: Iterable[Rule], ctx: Any, whole: OrderContext, observer: Observer
         try:
             seen = rule.test(ctx)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong in a rule, the order is not allowed by it
-            seen = (Found("rule_failed", {"rule": rule.name, "error": f"{type(error).__name__}: {error}"}),)
+            seen = (Found("rule_failed", {"rule": rule.name, "error": type(error).__name__}),)
         if seen:
             found += seen
         if observer is not None:
             observer(rule, ctx, seen)
-    if not found:
-        return NO_FINDINGS
+    return _findings(found, ctx, whole) if found else NO_FINDINGS
+
+
+def _findings(found: Iterable[Found], ctx: Subject, whole: OrderContext) -> tuple[Finding, ...]:
     about = ctx.about()
     findings = [_finding(one, whole, about) for one in found]
     findings.sort(key=_precedence)

@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, datetime, tzinfo
 from enum import IntEnum, StrEnum
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 Facts: TypeAlias = dict[str, Any]
 """What a rule saw: plain JSON values by name."""
@@ -158,47 +159,52 @@ class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 # ------------------------------------------------------------------------------------------------ the order
 
+Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64, description="An identifier; blanks around it are dropped.")]
+Instant: TypeAlias = Annotated[datetime, Meta(tz=True, description="RFC 3339 with offset.")]
+Code: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64)]
+Text: TypeAlias = Annotated[str, Meta(max_length=2000)]
+
 
 class Patient(Value, frozen=True):
-    id: str
+    id: Id
     birth_date: date | None = None
-    flags: tuple[str, ...] = ()
+    flags: Annotated[tuple[Code, ...], Meta(max_length=50)] = ()
 
 
 class Procedure(Value, frozen=True):
     """One procedure as ordered. `code` is as sent; `item`, `service`, `name` help to tell entries of one code apart."""
 
-    code: str
-    operator: str
-    item: str | None = None
-    service: str | None = None
-    name: str | None = None
+    code: Code
+    operator: Id
+    item: Text | None = None
+    service: Text | None = None
+    name: Text | None = None
 
 
 class TeamMember(Value, frozen=True):
-    staff: str
+    staff: Id
     role: TeamRole
 
 
 class Anesthesia(Value, frozen=True):
     """`asa` is the patient's ASA class, 1 to 6; 6 is judged as 5."""
 
-    asa: int | None = None
+    asa: Annotated[int, Meta(ge=1, le=6)] | None = None
 
 
 class Perfusion(Value, frozen=True):
     """`grade` is the hospital's bypass grade, 1 to 5 (H-WAHH ch. 7, perfusion table)."""
 
-    grade: int | None = None
+    grade: Annotated[int, Meta(ge=1, le=5)] | None = None
 
 
 class Evidence(Value, frozen=True):
     """Numbers of what is on record elsewhere: discussion, approvals, report. A blank one is none."""
 
-    mdt: str | None = None
-    major_approval: str | None = None
-    special_approval: str | None = None
-    unplanned_reoperation: str | None = None
+    mdt: Text | None = None
+    major_approval: Text | None = None
+    special_approval: Text | None = None
+    unplanned_reoperation: Text | None = None
 
 
 class Declaration(Value, frozen=True):
@@ -210,8 +216,8 @@ class Declaration(Value, frozen=True):
     reason: str | None = None
     declared_by: str | None = None
     reported_to: str | None = None
-    reported_at: datetime | None = None
-    declared_at: datetime | None = None
+    reported_at: Instant | None = None
+    declared_at: Instant | None = None
 
 
 class Order(Value, frozen=True):
@@ -220,17 +226,17 @@ class Order(Value, frozen=True):
     `planned_start` absent means now. `procedures` holds 1 to 30. Codes and diagnoses are as sent.
     """
 
-    request_id: str
+    request_id: Id
     checkpoint: Checkpoint
-    case_id: str
-    department: str
+    case_id: Id
+    department: Id
     urgency: Urgency
     patient: Patient
-    procedures: tuple[Procedure, ...]
-    planned_start: datetime | None = None
+    procedures: Annotated[tuple[Procedure, ...], Meta(min_length=1, max_length=30)]
+    planned_start: Instant | None = None
     requester: str | None = None
-    diagnoses: tuple[str, ...] = ()
-    team: tuple[TeamMember, ...] = ()
+    diagnoses: Annotated[tuple[Code, ...], Meta(max_length=100)] = ()
+    team: Annotated[tuple[TeamMember, ...], Meta(max_length=50)] = ()
     anesthesia: Anesthesia | None = None
     perfusion: Perfusion | None = None
     evidence: Evidence | None = None

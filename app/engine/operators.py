@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from app.engine.catalog import CatalogEntry, scope_key
+from app.engine.catalog import CatalogEntry
 from app.engine.checkpoints import MEMBER_RULES, PROCEDURE_RULES
 from app.engine.context import MemberContext, ProcedureContext
 from app.engine.judge import DENYING, run
 from app.engine.matrix import Matrix
 from app.engine.model import Colleague, Disposition, Finding, ScopeType, TeamRole
-from app.engine.rules.theatre import HIGHEST_GRADE
+from app.engine.rules.theatre import GRADE_KEYS
 from app.engine.standing import ITEMIZED_FROM_LEVEL, standings
 
 MAX_COLLEAGUES = 10
@@ -60,7 +60,7 @@ def colleagues_for_member(ctx: MemberContext, most: int = MAX_COLLEAGUES) -> tup
     if scope_type is None or whole.matrix is None:
         return ()
     grade = whole.asa if scope_type is ScopeType.ASA else whole.grade
-    keys = [scope_key(scope_type, held) for held in range(grade or 1, HIGHEST_GRADE + 1)]
+    keys = GRADE_KEYS[scope_type][(grade or 1) - 1 :]
     own = ctx.person.staff.department if ctx.person is not None else None
     found: list[Colleague] = []
     for number in _holders(whole.matrix, keys, own):
@@ -90,7 +90,7 @@ def _keys_of_rarest(ctx: ProcedureContext) -> list[str]:
     return min(map(keys, ctx.resolved.entries), key=lambda ks: sum(len(n) for k in ks for n in matrix.holders.get(k, {}).values()))
 
 
-def _holders(matrix: Matrix, keys: list[str], own: str | None) -> Iterator[str]:
+def _holders(matrix: Matrix, keys: Sequence[str], own: str | None) -> Iterator[str]:
     """Everybody who holds one of the scopes: the own department first, then the others by name, within each by staff number."""
     by_scope = [matrix.holders.get(key, {}) for key in keys]
     departments = sorted({d for held in by_scope for d in held}, key=lambda d: (d != own, d))

@@ -8,7 +8,7 @@ from app.engine.catalog import Catalog, Resolved, scope_key
 from app.engine.codes import normalize_procedure
 from app.engine.context import OrderContext, ProcedureContext
 from app.engine.model import Procedure, ScopeType
-from app.engine.standing import Days, Question, standings
+from app.engine.standing import Question, standings
 from app.engine.technologies import Identified, raises_to_level_4
 
 _NO_TECHNOLOGIES: tuple[Identified, ...] = ()
@@ -28,8 +28,7 @@ def procedure_contexts(whole: OrderContext) -> tuple[ProcedureContext, ...]:
         identified = technologies.identify([r.watch for r in resolved], whole.diagnoses, whole.urgency)
     else:
         identified = [_NO_TECHNOLOGIES] * len(resolved)
-    days = Days(whole.first_day, whole.last_day)
-    return tuple([_context(whole, days, *one) for one in zip(procedures, codes, resolved, identified, strict=True)])
+    return tuple([_context(whole, *one) for one in zip(procedures, codes, resolved, identified, strict=True)])
 
 
 def _resolve(whole: OrderContext, procedures: Sequence[Procedure], codes: Sequence[str]) -> list[Resolved]:
@@ -48,13 +47,13 @@ def _may_combine(catalog: Catalog, codes: Sequence[str]) -> bool:
 
 
 def _context(
-    whole: OrderContext, days: Days, procedure: Procedure, code: str, resolved: Resolved, technologies: tuple[Identified, ...]
+    whole: OrderContext, procedure: Procedure, code: str, resolved: Resolved, technologies: tuple[Identified, ...]
 ) -> ProcedureContext:
     if technologies:
         keys = tuple([scope_key(ScopeType.TECHNOLOGY, i.technology.id) for i in technologies if i.certain and i.technology.grantable])
-        question = Question(whole.department, days, keys, raises_to_level_4(technologies))
+        question = Question(whole.department, whole.first_day, whole.last_day, keys, raises_to_level_4(technologies))
     else:
-        question = Question(whole.department, days)
+        question = Question(whole.department, whole.first_day, whole.last_day)
     operator = whole.matrix.person(procedure.operator) if whole.matrix is not None else None
     standing = standings(operator.grants, resolved.entries, resolved.siblings, question) if operator is not None else ()
     return ProcedureContext(whole, procedure, code, resolved, technologies, question, operator, standing)

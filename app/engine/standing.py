@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 
 from app.engine.catalog import CatalogEntry, Cover, scope_key
 from app.engine.matrix import PersonRow, evaluation_due
-from app.engine.model import Facts, Grant, GrantState, ScopeType, Value
+from app.engine.model import Facts, Grant, GrantState, Value
 from app.engine.reasons import GRANT_FINDINGS
 
+_NO_GRANTS: tuple[Grant, ...] = ()
 _RANK = {code: rank for rank, code in enumerate(GRANT_FINDINGS)}
 
 ITEMIZED_FROM_LEVEL = 3
@@ -26,19 +27,13 @@ class Standing(Value, frozen=True):
     facts: Facts
 
 
-class Days(Value, frozen=True):
-    """The days on which a privilege must hold: from the day of surgery to today where that day is past."""
-
-    first: date
-    last: date
-
-
 class Question(Value, frozen=True):
-    """What is asked of grants beside the entry: for which department, on which days, under which technology scopes, and whether a
-    restricted technology raises the procedure to level 4."""
+    """What is asked of grants beside the entry: for which department, on which days (that of surgery and the last one that counts), under
+    which technology scopes, and whether a restricted technology raises the procedure to level 4."""
 
     department: str | None
-    days: Days
+    first_day: date
+    last_day: date
     technology_keys: tuple[str, ...] = ()
     raised: bool = False
 
@@ -55,15 +50,13 @@ def is_granted(held: Mapping[str, tuple[Grant, ...]], entry: CatalogEntry, quest
     level = EVALUATED_LEVEL if question.raised else entry.level
     department = question.department
     for key, departments in entry.covers:
-        for grant in held.get(key, ()):
-            if (
-                (not grant.department or _department_fits(grant, entry, departments, department))
-                and grant.state is GrantState.ACTIVE
-                and _problem(grant, question.days, level) is None
+        for grant in held.get(key, _NO_GRANTS):
+            if (not grant.department or _department_fits(grant, entry, departments, department)) and (
+                _problem(grant, question.first_day, question.last_day, level) is None
             ):
                 return True
     return any(
-        _department_fits(grant, entry, None, department) and _problem(grant, question.days, level) is None
+        _department_fits(grant, entry, None, department) and _problem(grant, question.first_day, question.last_day, level) is None
         for key in _other_keys(entry, level, question)
         for grant in held.get(key, ())
     )
@@ -87,31 +80,35 @@ def _department_fits(grant: Grant, entry: CatalogEntry, starts: frozenset[str] |
     return own == department
 
 
-def _problem(grant: Grant, days: Days, level: int) -> str | None:
+def _problem(grant: Grant, first_day: date, last_day: date, level: int) -> str | None:
     """What keeps a covering grant from being a privilege; of several things the gravest."""
     if grant.state is GrantState.REVOKED:
         return "grant_revoked"
     if grant.state is GrantState.SUSPENDED:
         return "grant_suspended"
-    if grant.valid_from > days.first:
+    if grant.valid_from > first_day:
         return "grant_not_yet_valid"
-    if grant.valid_to is not None and grant.valid_to < days.last:
+    if grant.valid_to is not None and grant.valid_to < last_day:
         return "grant_expired"
-    if level >= EVALUATED_LEVEL and (evaluation_due(grant, days.first) < days.first or evaluation_due(grant, days.last) < days.last):
+    if level >= EVALUATED_LEVEL and _overdue(grant, first_day, last_day):
         return "grant_evaluation_overdue"
     return None
 
 
-def _in_force(grant: Grant, days: Days) -> bool:
-    return _problem(grant, days, level=1) is None
+def _overdue(grant: Grant, first_day: date, last_day: date) -> bool:
+    return evaluation_due(grant, first_day) < first_day or (last_day is not first_day and evaluation_due(grant, last_day) < last_day)
+
+
+def _in_force(grant: Grant, question: Question) -> bool:
+    return _problem(grant, question.first_day, question.last_day, level=1) is None
 
 
 def _why_not(held: Mapping[str, tuple[Grant, ...]], entry: CatalogEntry, siblings: Sequence[CatalogEntry], question: Question) -> Standing:
     level = EVALUATED_LEVEL if question.raised else entry.level
     found = [
-        _of_grant(grant, problem, question.days)
+        _of_grant(grant, problem, question.last_day)
         for grant in _covering(held, entry, level, question)
-        if (problem := _problem(grant, question.days, level)) is not None
+        if (problem := _problem(grant, question.first_day, question.last_day, level)) is not None
     ]
     found += _other_grants(held, entry, siblings, level, question)
     if not found:
@@ -132,18 +129,17 @@ def _other_grants(
 ) -> Iterable[Standing]:
     """Grants in force that do not cover the entry but come near: a level grant, one for a lower or another department's entry of the same
     code, one whose department does not fit."""
-    days = question.days
     if level >= ITEMIZED_FROM_LEVEL:
         for key in entry.level_covers:
             for grant in held.get(key, ()):
-                if _department_fits(grant, entry, None, question.department) and _in_force(grant, days):
+                if _department_fits(grant, entry, None, question.department) and _in_force(grant, question):
                     yield Standing("grant_not_itemized", {"grant": grant.id, "granted_level": grant.scope, "managed_level": level})
     for sibling in siblings:
         if sibling is not entry:
             yield from _of_sibling(held, entry, sibling, question)
     for key, _ in entry.covers:
         for grant in held.get(key, ()):
-            if grant.department and _in_force(grant, days):
+            if grant.department and _in_force(grant, question):
                 yield Standing("grant_department_mismatch", {"grant": grant.id, "granted_department": grant.department})
 
 
@@ -151,7 +147,7 @@ def _of_sibling(
     held: Mapping[str, tuple[Grant, ...]], entry: CatalogEntry, sibling: CatalogEntry, question: Question
 ) -> Iterable[Standing]:
     for grant in _covering(held, sibling, sibling.level, question):
-        if not _in_force(grant, question.days):
+        if not _in_force(grant, question):
             continue
         if sibling.lower_than(entry):
             granted = sibling.entry.hospital_grade or str(sibling.level)
@@ -160,36 +156,31 @@ def _of_sibling(
             yield Standing("grant_department_mismatch", {"grant": grant.id, "granted_department": ";".join(sorted(sibling.departments))})
 
 
-def _of_grant(grant: Grant, problem: str, days: Days) -> Standing:
+def _of_grant(grant: Grant, problem: str, last_day: date) -> Standing:
     facts: Facts = {"grant": grant.id, "scope": scope_key(grant.scope_type, grant.scope), "state": grant.state.value}
     facts["valid_from"] = grant.valid_from.isoformat()
     facts["valid_to"] = grant.valid_to.isoformat() if grant.valid_to is not None else None
     if problem == "grant_evaluation_overdue":
         facts["last_evaluated"] = grant.last_evaluated.isoformat() if grant.last_evaluated is not None else None
-        facts["due_on"] = evaluation_due(grant, days.last).isoformat()
+        facts["due_on"] = evaluation_due(grant, last_day).isoformat()
     return Standing(problem, facts)
 
 
 def grade_standing(
-    row: PersonRow, scope_type: ScopeType, grade: int, highest: int, departments: frozenset[str | None], days: Days
+    row: PersonRow, keys: Sequence[str], grade: int, departments: Collection[str | None], first_day: date, last_day: date
 ) -> Standing | None:
-    """How a person stands to an ASA class or a bypass grade: a grant covers its own grade and what lies below. A grant's department must be
-    the order's or the person's own."""
+    """How a person stands to an ASA class or a bypass grade, whose scopes are `keys` from grade 1 up: a grant covers its own grade and what
+    lies below. A grant's department must be the order's or the person's own."""
     found: list[Standing] = []
-    below = 0
-    for held_grade in range(1, highest + 1):
-        for grant in row.grants.get(scope_key(scope_type, held_grade), ()):
-            if grant.department and grant.department not in departments:
-                continue
-            problem = _problem(grant, days, level=1)
-            if held_grade < grade:
-                below = max(below, held_grade) if problem is None else below
-            elif problem is None:
-                return None
-            else:
-                found.append(_of_grant(grant, problem, days))
+    for key in keys[grade - 1 :]:
+        for grant in row.grants.get(key, ()):
+            if not grant.department or grant.department in departments:
+                problem = _problem(grant, first_day, last_day, level=1)
+                if problem is None:
+                    return None
+                found.append(_of_grant(grant, problem, last_day))
     if found:
         return min(found, key=lambda standing: _RANK[standing.code])
-    if below:
-        return Standing("grant_level_exceeded", {"granted": below})
-    return Standing("grant_missing", {})
+    lower = [g for key in keys[: grade - 1] for g in row.grants.get(key, ()) if not g.department or g.department in departments]
+    granted = [g.scope for g in lower if _problem(g, first_day, last_day, level=1) is None]
+    return Standing("grant_level_exceeded", {"granted": max(granted)}) if granted else Standing("grant_missing", {})

@@ -14,7 +14,7 @@ from typing import TypeVar
 from app.engine.codes import MalformedCode, normalize_procedure, normalize_text
 from app.engine.model import ScopeType
 from app.packs.problems import CellError
-from app.packs.texts import shown
+from app.packs.texts import folded, shown
 from app.packs.words import ENTRY_FLAGS, GRADE_NUMERALS
 
 T = TypeVar("T")
@@ -24,6 +24,9 @@ MAX_TEXT_CHARS = 4_000
 
 MAX_DATE_CHARS = 40
 """A longer text is no date; keeps what is remembered of them small."""
+
+EARLIEST_YEAR = 1900
+"""Nobody concerned practised before; a year such as 0226 is a slip."""
 
 MAX_EXACT_DIGITS = 15
 """A spreadsheet keeps 15 digits of a number and makes zeros of the rest."""
@@ -36,12 +39,12 @@ CACHED_CELLS = 65_536
 
 _DATE_FORMS = (re.compile(r"(\d{4})([-/])(\d{1,2})\2(\d{1,2})"), re.compile(r"(\d{4})(年)(\d{1,2})月(\d{1,2})日"))
 _LIST_SEPARATORS = re.compile(r"[;；、\n]")
-_BLANKS = re.compile(r"\s+")
 _SPREADSHEET_ERRORS = frozenset({"#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!"})
+_SCIENTIFIC = re.compile(r"\d\.\d+E\+\d+")  # what a spreadsheet writes into a CSV for a long number
 # What is left of a code when Excel took it for a number or a date and the sheet was then saved as CSV.
-_MANGLED = re.compile(r"\d+(\.\d*)?([Ee][+-]?\d+)?|\d{1,4}[-/年]\d{1,2}([-/月]\d{1,4}日?)?(\s.*)?|\d{1,2}-[A-Za-z]{3}(-\d+)?|[A-Za-z]{3}-\d{2}")
-
-_BRACKETS = str.maketrans("[]【】〔〕", "()()()")
+_MANGLED = re.compile(
+    r"\d+(\.\d*)?([Ee][+-]?\d+)?|\d{1,4}[-/年]\d{1,2}([-/月]\d{1,4}日?)?(\s.*)?|\d{1,2}-[A-Za-z]{3}(-\d+)?|[A-Za-z]{3}-\d{2}"
+)
 
 
 def text(cell: object) -> str:
@@ -49,14 +52,13 @@ def text(cell: object) -> str:
     if isinstance(cell, str):
         return _clean(cell)
     if isinstance(cell, date | time | timedelta):
-        raise CellError("单元格是日期，这里应填文字。请把该列设为“文本”格式。", "The cell is a date where text belongs. Format the column as text.")
+        raise CellError(
+            "单元格是日期，这里应填文字。请把该列设为“文本”格式。", "The cell is a date where text belongs. Format the column as text."
+        )
     if not isinstance(cell, int | float):
         raise _formula()
     if isinstance(cell, bool) or not abs(cell) < 10**MAX_EXACT_DIGITS or cell != int(cell):
-        raise CellError(
-            f"“{shown(cell)}”被存成了数值，可能已失真。请把该列设为“文本”格式后重新填写。",
-            f'"{shown(cell)}" is stored as a number and may have lost digits. Format the column as text and enter it again.',
-        )
+        raise _lost_digits(cell)
     return str(int(cell))
 
 
@@ -82,20 +84,18 @@ def day(cell: object) -> date:
     if isinstance(cell, datetime):
         if cell.time() != time():
             raise CellError(f"日期“{shown(cell)}”带有时刻，请只填日期。", f'"{shown(cell)}" has a time of day. Enter the date alone.')
-        return cell.date()
-    if isinstance(cell, date):
-        return cell
-    try:
-        if isinstance(cell, str) and len(cell) <= MAX_DATE_CHARS:
-            return _day(cell)
-    except ValueError as error:
-        raise CellError(f"没有“{shown(cell)}”这一天。", f'There is no such day as "{shown(cell)}".') from error
-    except _NoDate:
-        pass
-    raise CellError(
-        f"“{shown(cell)}”不是日期，请把该列设为“日期”格式，或填写如 2026-11-22。",
-        f'"{shown(cell)}" is no date. Format the column as date, or write it like 2026-11-22.',
-    )
+        found = cell.date()
+    elif isinstance(cell, date):
+        found = cell
+    elif isinstance(cell, str) and len(cell) <= MAX_DATE_CHARS:
+        found = _day(cell)
+    else:
+        raise _no_date(cell)
+    if found.year < EARLIEST_YEAR:
+        raise CellError(
+            f"“{shown(cell)}”早于 {EARLIEST_YEAR} 年，请核对年份。", f'"{shown(cell)}" is before {EARLIEST_YEAR}. Check the year.'
+        )
+    return found
 
 
 def one_of(words: Mapping[T, tuple[str, ...]]) -> Callable[[object], T]:
@@ -136,22 +136,30 @@ def number(lowest: int, highest: int) -> Callable[[object], int]:
         digits = text(cell)
         # The length first: a text of half a thousand digits is not worth converting.
         if not (digits.isascii() and digits.isdigit() and len(digits) <= MAX_EXACT_DIGITS and lowest <= int(digits) <= highest):
-            raise CellError(f"“{shown(cell)}”应为 {lowest} 至 {highest} 的整数。", f'"{shown(cell)}" should be a whole number from {lowest} to {highest}.')
+            raise CellError(
+                f"“{shown(cell)}”应为 {lowest} 至 {highest} 的整数。",
+                f'"{shown(cell)}" should be a whole number from {lowest} to {highest}.',
+            )
         return int(digits)
 
     return read
 
 
 def several(cell: object) -> tuple[str, ...]:
-    """A list of words with `;`, `；` or `、` between them, each once."""
-    return tuple(dict.fromkeys(filter(None, map(normalize_text, _LIST_SEPARATORS.split(_clean(cell, keep_lines=True))))))
+    """A list of words with `;`, `；` or `、` between them, each once. One without a word is refused: no department means any."""
+    words = tuple(dict.fromkeys(filter(None, map(normalize_text, _LIST_SEPARATORS.split(_clean(cell, keep_lines=True))))))
+    if not words:
+        raise CellError(f"“{shown(cell)}”中没有内容。", f'"{shown(cell)}" holds nothing.')
+    return words
 
 
 def single(cell: object) -> str:
     """A department, where only one may stand."""
     words = several(cell)
     if len(words) != 1:
-        raise CellError(f"“{shown(cell)}”：这里只能填一个，请分行填写。", f'"{shown(cell)}": only one may stand here. Write a row for each.')
+        raise CellError(
+            f"“{shown(cell)}”：这里只能填一个，请分行填写。", f'"{shown(cell)}": only one may stand here. Write a row for each.'
+        )
     return words[0]
 
 
@@ -211,9 +219,17 @@ def _as_text() -> CellError:
     )
 
 
+def _lost_digits(cell: object) -> CellError:
+    return CellError(
+        f"“{shown(cell)}”被存成了数值，可能已失真。请把该列设为“文本”格式后重新填写。",
+        f'"{shown(cell)}" is stored as a number and may have lost digits. Format the column as text and enter it again.',
+    )
+
+
 def _formula() -> CellError:
     return CellError(
-        "单元格是公式，请改为数值（复制后“选择性粘贴—数值”）。", "The cell holds a formula. Replace it by its value (copy, paste special, values)."
+        "单元格是公式，请改为数值（复制后“选择性粘贴—数值”）。",
+        "The cell holds a formula. Replace it by its value (copy, paste special, values).",
     )
 
 
@@ -224,14 +240,20 @@ def _clean(cell: object, *, keep_lines: bool = False) -> str:
     if cell.startswith("="):
         raise _formula()
     if len(cell) > MAX_TEXT_CHARS:
-        raise CellError(f"文字过长（{len(cell)} 字），最多 {MAX_TEXT_CHARS} 字。", f"{len(cell)} characters are too many, at most {MAX_TEXT_CHARS} are allowed.")
+        raise CellError(
+            f"文字过长（{len(cell)} 字），最多 {MAX_TEXT_CHARS} 字。",
+            f"{len(cell)} characters are too many, at most {MAX_TEXT_CHARS} are allowed.",
+        )
     cleaned = normalize_text(cell)
     if cleaned in _SPREADSHEET_ERRORS:
         raise CellError(f"单元格是错误值 {cleaned}。", f"The cell holds the error {cleaned}.")
+    if _SCIENTIFIC.fullmatch(cleaned):
+        raise _lost_digits(cleaned)
     # Private-use characters stay: rare characters of Chinese names are still kept there.
     if not cleaned.isprintable() and any(unicodedata.category(char) in ("Cc", "Cf") for char in cleaned):
         raise CellError(
-            f"“{shown(cleaned)}”含有不可见字符，请删除后重新填写。", f'"{shown(cleaned)}" holds invisible characters. Delete it and type it again.'
+            f"“{shown(cleaned)}”含有不可见字符，请删除后重新填写。",
+            f'"{shown(cleaned)}" holds invisible characters. Delete it and type it again.',
         )
     return cell if keep_lines else cleaned
 
@@ -243,18 +265,19 @@ def _malformed(written: str, error: MalformedCode) -> CellError:
     return CellError(f"“{shown(cleaned)}”不是手术编码（ICD-9-CM-3，如 35.9500x006）。", f"{shown(error)}.")
 
 
+def _no_date(cell: object) -> CellError:
+    return CellError(
+        f"“{shown(cell)}”不是日期，请把该列设为“日期”格式，或填写如 2026-11-22。",
+        f'"{shown(cell)}" is no date. Format the column as date, or write it like 2026-11-22.',
+    )
+
+
 @lru_cache(maxsize=CACHED_CELLS)
 def _day(written: str) -> date:
-    for form in _DATE_FORMS:
-        if match := form.fullmatch(normalize_text(written)):
-            return date(int(match[1]), int(match[3]), int(match[4]))
-    raise _NoDate
-
-
-class _NoDate(Exception):
-    """The text does not have the form of a date."""
-
-
-def folded(word: str) -> str:
-    """Without blanks, width, bracket style and case."""
-    return _BLANKS.sub("", unicodedata.normalize("NFKC", word)).translate(_BRACKETS).casefold()
+    match = next(filter(None, (form.fullmatch(normalize_text(written)) for form in _DATE_FORMS)), None)
+    if match is None:
+        raise _no_date(written)
+    try:
+        return date(int(match[1]), int(match[3]), int(match[4]))
+    except ValueError as error:
+        raise CellError(f"没有“{shown(written)}”这一天。", f'There is no such day as "{shown(written)}".') from error

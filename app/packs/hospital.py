@@ -92,7 +92,11 @@ def _time_zone(top: TomlTable) -> ZoneInfo | None:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):  # unknown; a path out of the database; a folder of it
-        top.problem("time_zone", f"没有时区“{shown(name)}”，应如 Asia/Shanghai。", f'There is no time zone "{shown(name)}". Write it like Asia/Shanghai.')
+        top.problem(
+            "time_zone",
+            f"没有时区“{shown(name)}”，应如 Asia/Shanghai。",
+            f'There is no time zone "{shown(name)}". Write it like Asia/Shanghai.',
+        )
         return None
 
 
@@ -108,7 +112,7 @@ def _departments(top: TomlTable) -> dict[str, str]:
     table = top.table("departments")
     if table is None:
         return {}
-    aliases = {normalize_text(alias): name for alias in table.keys() if (name := table.text(alias, required=True))}
+    aliases = {normalize_text(alias): name for alias in table if (name := table.text(alias, required=True))}
     for alias, name in aliases.items():
         if alias == name:
             table.problem(alias, "别名与科室名相同。", "The alias is the department's own name.")
@@ -139,16 +143,20 @@ def _check_flags(table: TomlTable, key: str, flags: tuple[str, ...], known: tupl
     nearest = Nearest(known)
     for flag in flags:
         if not _FLAG.fullmatch(flag):
-            table.problem(key, f"“{shown(flag)}”：标志只能用小写字母、数字和 _。", f'"{shown(flag)}": a flag has small letters, digits and _ only.')
+            table.problem(
+                key, f"“{shown(flag)}”：标志只能用小写字母、数字和 _。", f'"{shown(flag)}": a flag has small letters, digits and _ only.'
+            )
         elif flag not in known and (like := nearest.to(flag)):
             zh, en = hint(like)
-            table.problems.warn(table.file, f"新增患者标志“{flag}”。{zh}", f'"{flag}" becomes a patient flag of its own.{en}', column=f"policy.{key}")
+            table.problems.warn(
+                table.file, f"新增患者标志“{flag}”。{zh}", f'"{flag}" becomes a patient flag of its own.{en}', column=f"policy.{key}"
+            )
 
 
 def _dispositions(table: TomlTable) -> dict[str, Disposition | ByCheckpoint]:
     """What the hospital makes of findings, by reason code: every key of the table that is not a switch."""
     found: dict[str, Disposition | ByCheckpoint] = {}
-    for key in table.keys():
+    for key in table:
         if key not in reasons.REASONS:
             continue
         if not table.holds_table(key):

@@ -64,6 +64,15 @@ class CellError(Exception):
         self.message = Message(zh=zh, en=en)
 
 
+class SheetError(Exception):
+    """A table cannot be read, or not from this `row` on."""
+
+    def __init__(self, zh: str, en: str, row: int | None = None) -> None:
+        super().__init__(en)
+        self.message = Message(zh=zh, en=en)
+        self.row = row
+
+
 class Problems:
     """Collects what is found while a pack is read. A problem refuses the pack, a warning is only shown."""
 

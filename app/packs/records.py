@@ -41,8 +41,13 @@ class Source:
         self._departments = departments
         self._problems = problems
         rows = read_rows(table, sheet, problems, progress)
-        self.readable = rows is not None
+        self._readable = rows is not None
         self.rows: Iterator[Row] = rows or iter(())
+
+    @property
+    def whole(self) -> bool:
+        """Whether no row was left out, as far as the rows have been gone through."""
+        return self._readable and self._sheet.whole
 
     def problem(self, row: int, column: str, zh: str, en: str) -> None:
         self._problems.add(self.file, zh, en, row=row, column=heading_of(self.table, self._sheet, column))
@@ -66,7 +71,7 @@ class Catalog(msgspec.Struct):
 
 def read_catalog(source: Source) -> Catalog:
     entries: list[Entry] = []
-    codes, items = Known(complete=source.readable), Known(complete=source.readable)
+    codes, items = Known(), Known()
     includes: list[tuple[int, str]] = []
     for row in source.rows:
         values = row.values
@@ -77,6 +82,7 @@ def read_catalog(source: Source) -> Catalog:
             values["departments"] = tuple(dict.fromkeys(map(source.department, values["departments"])))
         if row.whole:
             entries.append(Entry(**values))
+    codes.complete = items.complete = source.whole
     _warn_of_short_codes(source, [entry.code for entry in entries])
     return Catalog(tuple(entries), codes, items, tuple(includes))
 
@@ -88,10 +94,12 @@ def check_includes(source: Source, catalog: Catalog, codes: Known) -> None:
             source.problem(row, "includes", f"目录中没有编码或授权项目“{word}”。{zh}", f'The catalog has no code or item "{word}".{en}')
 
 
-def read_aliases(source: Source) -> dict[str, str]:
-    """The hospital's own code → the national one."""
+def read_aliases(source: Source, codes: Known) -> dict[str, str]:
+    """The hospital's own code → the national one. Both sides join the known codes: a grant of either covers the other."""
     found: dict[str, tuple[str, int]] = {}
     for row in source.rows:
+        _remember(codes, row.values.get("code"))
+        _remember(codes, row.values.get("national_code"))
         if not row.whole:
             continue
         code, national = row.values["code"], row.values["national_code"]
@@ -105,21 +113,27 @@ def read_aliases(source: Source) -> dict[str, str]:
                 f"“{code}”在第{earlier_row}行已对照到“{earlier}”，只能对照一个国家编码。",
                 f'"{code}" already stands for "{earlier}" in row {earlier_row}; one code has one national code.',
             )
-    for code, (national, number) in found.items():
-        if national != code and national in found:
+    codes.complete = codes.complete and source.whole
+    _check_chains(source, found)
+    return {code: national for code, (national, _) in found.items()}
+
+
+def _check_chains(source: Source, aliases: Mapping[str, tuple[str, int]]) -> None:
+    """An alias is followed one step: a rule written in the code at the end of a chain would not catch the one at its beginning."""
+    for code, (national, number) in aliases.items():
+        if national != code and national in aliases:
             source.problem(
                 number,
                 "national_code",
                 f"“{national}”本身又有对照，请把“{code}”直接对照到国家编码。",
                 f'"{national}" has an alias itself. Give "{code}" its national code.',
             )
-    return {code: national for code, (national, _) in found.items()}
 
 
 def read_staff(source: Source) -> tuple[dict[str, Staff], Known]:
     """The register by staff number, and all numbers in it, those of refused rows too."""
     register: dict[str, Staff] = {}
-    known = Known(complete=source.readable)
+    known = Known()
     first = _Once(source, "staff")
     for row in source.rows:
         values = row.values
@@ -130,6 +144,7 @@ def read_staff(source: Source) -> tuple[dict[str, Staff], Known]:
             values["department"] = source.department(values["department"])
         if row.whole:
             register.setdefault(values["staff"], Staff(**values))
+    known.complete = source.whole
     return register, known
 
 
@@ -166,7 +181,9 @@ def read_credentials(source: Source, references: References) -> Mapping[str, lis
         if technology is not None and (unknown := references.unknown_scope(ScopeType.TECHNOLOGY, technology)):
             source.problem(row.number, "technology", *unknown)
         if row.whole:
-            first.check(row.number, tuple(values[key] for key in ("staff", "technology", "kind", "issued_on")), "相同的记录", "The same record")
+            first.check(
+                row.number, tuple(values[key] for key in ("staff", "technology", "kind", "issued_on")), "相同的记录", "The same record"
+            )
             found[values["staff"]].append(Credential(**values))
     return found
 
@@ -180,7 +197,9 @@ def read_volumes(source: Source, references: References) -> Mapping[str, list[Vo
         _check_staff(row, source, references)
         scope = _scope(row, source, references)
         if row.whole and scope is not None:
-            first.check(row.number, tuple(values[key] for key in ("staff", "scope_type", "scope", "year")), "相同的年度记录", "The same year")
+            first.check(
+                row.number, tuple(values[key] for key in ("staff", "scope_type", "scope", "year")), "相同的年度记录", "The same year"
+            )
             found[values["staff"]].append(Volume(**values))
     return found
 
@@ -260,7 +279,9 @@ def _check_grantable(row: Row, source: Source, references: References) -> None:
 def _check_period(row: Row, source: Source) -> None:
     first, last = row.values.get("valid_from"), row.values.get("valid_to")
     if first is not None and last is not None and last < first:
-        source.problem(row.number, "valid_to", f"授权截止 {last} 早于授权起始 {first}。", f"The grant ends on {last}, before it begins on {first}.")
+        source.problem(
+            row.number, "valid_to", f"授权截止 {last} 早于授权起始 {first}。", f"The grant ends on {last}, before it begins on {first}."
+        )
 
 
 def _warn_of_short_codes(source: Source, codes: list[str]) -> None:

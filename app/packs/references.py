@@ -1,4 +1,4 @@
-"""What the rows of a pack may name: people, codes, items, technologies. A name that is not among them is a slip, and the nearest is said."""
+"""What the rows of a pack may name: people, codes, items, technologies. What is not among them is a slip, and the nearest is said."""
 
 from __future__ import annotations
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from app.packs.cells import folded
 from app.packs.problems import CellError, Problems
 from app.packs.sheets import Sheet, is_blank
 from app.packs.tables import Column, Table
-from app.packs.texts import Nearest, hint
+from app.packs.texts import Nearest, folded, hint
 
 Progress = Callable[[str, int, int], None]
 """Called with the file's name, the rows done, and the rows there are about (0 where unknown)."""
@@ -27,9 +26,9 @@ class Row(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """A column and where this file has it."""
+    """A column, where in this file's rows it is, and what the file calls it."""
 
-    index: int
+    position: int
     column: Column
     heading: str
 
@@ -56,7 +55,7 @@ def _match_heading(table: Table, sheet: Sheet, problems: Problems) -> list[Place
     nearest = Nearest(word for column in table.columns for word in (column.name, *column.chinese))
     before = problems.count
     placed: dict[str, Placed] = {}
-    for index, heading in enumerate(sheet.heading):
+    for position, heading in enumerate(sheet.heading):
         column = names.get(folded(heading))
         if column is None:
             zh, en = hint(nearest.to(heading))
@@ -77,7 +76,7 @@ def _match_heading(table: Table, sheet: Sheet, problems: Problems) -> list[Place
                 column=heading,
             )
         else:
-            placed[column.name] = Placed(index, column, heading)
+            placed[column.name] = Placed(position, column, heading)
     _note_missing(table, sheet, set(placed), problems)
     return None if problems.count > before else list(placed.values())
 
@@ -96,16 +95,16 @@ def _note_missing(table: Table, sheet: Sheet, present: set[str], problems: Probl
 
 def _rows(sheet: Sheet, placed: list[Placed], problems: Problems, progress: Progress | None) -> Iterator[Row]:
     read = [
-        (index, column.field or column.name, column.read, column.required, heading)
-        for index, column, heading in placed
+        (position, column.field or column.name, column.read, column.required, heading)
+        for position, column, heading in placed
         if column.read is not None
     ]
     done = 0
-    for number, cells in sheet.rows:
+    for number, cells in sheet.rows():
         values: dict[str, Any] = {}
         whole = True
-        for index, field, reader, required, heading in read:
-            cell = cells[index]
+        for position, field, reader, required, heading in read:
+            cell = cells[position]
             if is_blank(cell):
                 if required:
                     whole = False

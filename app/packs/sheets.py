@@ -10,40 +10,84 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
 from app.engine.codes import normalize_text
-from app.packs.problems import Problems
-from app.packs.texts import decode, shown
-from app.packs.workbook import is_workbook, open_workbook
+from app.engine.model import Message
+from app.packs.problems import Problems, SheetError
+from app.packs.texts import encoding_of, shown
+from app.packs.workbook import NumberedCells, is_workbook, open_workbook
 
 MAX_ROWS = 1_048_576
 """Rows of a table: as many as a spreadsheet has."""
 
 
-class Sheet(msgspec.Struct, frozen=True):
-    """A table before its columns are understood. `rows` can be gone through once: row number and as many cells as `heading` has.
+class Sheet:
+    """A table before its columns are understood. `heading_row` is the heading's row number. `expected` is how many rows there will be
+    about, for showing progress; 0 where it cannot be told. `whole`: no row was left out so far."""
 
-    `expected` is how many rows there will be about, for showing progress; 0 where it cannot be told beforehand.
-    """
+    def __init__(self, file: str, rows: Iterator[NumberedCells], expected: int, problems: Problems, *, padded: bool) -> None:
+        """`padded`: a row may lack the cells at its end, as in a workbook, where empty ones are not stored.
 
-    file: str
-    heading: tuple[str, ...]
-    heading_row: int
-    rows: Iterator[tuple[int, Sequence[object]]]
-    expected: int
+        Raises:
+            SheetError: there is no heading, or a column without one.
+        """
+        self.file = file
+        self.expected = expected
+        self.whole = True
+        self._padded = padded
+        self._rest = rows
+        self._problems = problems
+        self.heading_row, cells = next(((number, cells) for number, cells in rows if not _all_blank(cells)), (1, ()))
+        self._full_width = len(cells)
+        self.heading = _heading(self.heading_row, cells)
+
+    def rows(self) -> Iterator[NumberedCells]:
+        """The rows below the heading that are not blank, each with as many cells as the heading. They can be gone through once."""
+        try:
+            for number, cells in self._rest:
+                if number > MAX_ROWS:
+                    raise SheetError(f"超过 {MAX_ROWS} 行。", f"There are more than {MAX_ROWS} rows.", number)
+                if _all_blank(cells):
+                    continue
+                if fitting := self._fitting(number, cells):
+                    yield number, fitting
+        except SheetError as error:
+            self._lose(error.row, error.message)
+
+    def _fitting(self, number: int, cells: Sequence[object]) -> Sequence[object] | None:
+        """The cells under the heading's words; None, with a problem, where there are more or fewer than it has columns."""
+        found, wanted, width = len(cells), self._full_width, len(self.heading)
+        if found < wanted and self._padded:
+            cells = (*cells, *(None,) * (wanted - found))
+        elif found != wanted and not (self._padded and _all_blank(cells[wanted:])):
+            zh = f"该行有 {found} 个单元格，标题行有 {wanted} 个。请检查多余或缺少的逗号。"
+            self._lose(number, Message(zh=zh, en=f"The row has {found} cells, the heading {wanted}. Look for a comma too many or too few."))
+            return None
+        if not _all_blank(cells[width:]):
+            stray = shown(next(cell for cell in cells[width:] if not is_blank(cell)))
+            self._lose(number, Message(zh=f"“{stray}”所在的列没有标题。", en=f'"{stray}" stands in a column without a heading.'))
+            return None
+        return cells[:width]
+
+    def _lose(self, row: int | None, message: Message) -> None:
+        self.whole = False
+        self._problems.add(self.file, message.zh, message.en, row=row)
 
 
 def open_sheet(file: str, data: bytes, problems: Problems) -> Sheet | None:
     """The table in a file of that name, its kind told by its content. None, with a problem, where it cannot be read at all."""
-    if is_workbook(data):
-        opened = open_workbook(file, data, problems)
-        return _sheet(file, opened.rows, opened.expected, problems, padded=True) if opened else None
-    if file.lower().endswith(".xlsx"):
-        problems.add(file, "文件不是 Excel 工作簿（.xlsx）。", "The file is no Excel workbook (.xlsx).")
+    try:
+        if is_workbook(data):
+            opened = open_workbook(file, data, problems)
+            return Sheet(file, opened.rows, opened.expected, problems, padded=True)
+        if file.lower().endswith(".xlsx"):
+            raise SheetError("文件不是 Excel 工作簿（.xlsx）。", "The file is no Excel workbook (.xlsx).")
+        encoding = encoding_of(file, data, problems)
+        if encoding is None:
+            return None
+        return Sheet(file, _csv_rows(data, encoding), max(data.count(b"\n") - 1, 0), problems, padded=False)
+    except SheetError as error:
+        problems.add(file, error.message.zh, error.message.en, row=error.row)
         return None
-    text = decode(file, data, problems)
-    return None if text is None else _sheet(file, _csv_rows(file, text, problems), max(text.count("\n") - 1, 0), problems, padded=False)
 
 
 def is_blank(cell: object) -> bool:
@@ -51,68 +95,34 @@ def is_blank(cell: object) -> bool:
     return cell is None or cell == "" or (isinstance(cell, str) and not cell.strip())
 
 
-def _csv_rows(file: str, text: str, problems: Problems) -> Iterator[tuple[int, Sequence[object]]]:
+def _all_blank(cells: Sequence[object]) -> bool:
+    return all(map(is_blank, cells))
+
+
+def _csv_rows(data: bytes, encoding: str) -> Iterator[NumberedCells]:
     """A quoted cell may hold line breaks, so records are counted, as a spreadsheet does, and not lines."""
     number = 0
     try:
-        for number, cells in enumerate(csv.reader(io.StringIO(text, newline=""), strict=True), start=1):
+        # Decoded piece by piece: as one text, 40 MiB of grants with Chinese in them would take 160.
+        lines = io.TextIOWrapper(io.BytesIO(data), encoding, newline="")
+        for number, cells in enumerate(csv.reader(lines, strict=True), start=1):
             yield number, cells
     except csv.Error as error:
-        problems.add(
-            file,
+        raise SheetError(
             "引号不配对或单元格过长，从这一行起无法读取。",
             f"A quote is not closed or a cell is too long; nothing can be read from here on ({error}).",
-            row=number + 1,
-        )
+            number + 1,
+        ) from error
 
 
-def _sheet(file: str, rows: Iterator[tuple[int, Sequence[object]]], expected: int, problems: Problems, *, padded: bool) -> Sheet | None:
-    before = problems.count
-    for number, cells in rows:
-        if not all(map(is_blank, cells)):
-            heading = _heading(file, number, cells, problems)
-            return heading and Sheet(file, heading, number, _rows(file, rows, (len(heading), len(cells)), problems, padded), expected)
-    if problems.count == before:
-        problems.add(file, "文件是空的，没有标题行。", "The file is empty: there is no heading.")
-    return None
-
-
-def _heading(file: str, number: int, cells: Sequence[object], problems: Problems) -> tuple[str, ...] | None:
+def _heading(number: int, cells: Sequence[object]) -> tuple[str, ...]:
     """The heading without the empty columns that a spreadsheet leaves at its end."""
     words = ["" if is_blank(cell) else normalize_text(str(cell)) for cell in cells]
-    while not words[-1]:
+    while words and not words[-1]:
         words.pop()
-    for place, word in enumerate(words, start=1):
-        if not word:
-            problems.add(file, f"第{place}列没有标题。", f"Column {place} has no heading.", row=number)
-            return None
+    if not words:
+        raise SheetError("文件是空的，没有标题行。", "The file is empty: there is no heading.")
+    if "" in words:
+        place = words.index("") + 1
+        raise SheetError(f"第{place}列没有标题。", f"Column {place} has no heading.", number)
     return tuple(words)
-
-
-def _rows(
-    file: str, rows: Iterator[tuple[int, Sequence[object]]], widths: tuple[int, int], problems: Problems, padded: bool
-) -> Iterator[tuple[int, Sequence[object]]]:
-    """The rows below the heading that are not blank. `widths`: of the heading without and with its empty end. `padded`: a row may lack the
-    cells at its end, as in a workbook, where empty ones are not stored."""
-    width, full_width = widths
-    for number, cells in rows:
-        if number > MAX_ROWS:
-            problems.add(file, f"超过 {MAX_ROWS} 行，其余未读取。", f"There are more than {MAX_ROWS} rows; the rest was not read.", row=number)
-            return
-        if all(map(is_blank, cells)):
-            continue
-        found = len(cells)
-        if found < full_width and padded:
-            cells = (*cells, *(None,) * (full_width - found))
-        elif found != full_width and not (padded and all(map(is_blank, cells[full_width:]))):
-            problems.add(
-                file,
-                f"该行有 {found} 个单元格，标题行有 {full_width} 个。请检查多余或缺少的逗号。",
-                f"The row has {found} cells, the heading {full_width}. Look for a comma too many or too few.",
-                row=number,
-            )
-            continue
-        if stray := next((cell for cell in cells[width:] if not is_blank(cell)), None):
-            problems.add(file, f"“{shown(stray)}”所在的列没有标题。", f'"{shown(stray)}" stands in a column without a heading.', row=number)
-            continue
-        yield number, cells[:width]

@@ -7,6 +7,7 @@ misspelt `valid_to` never becomes a grant without an end.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -32,7 +33,7 @@ class Column(msgspec.Struct, frozen=True):
 
     name: str
     chinese: tuple[str, ...]
-    read: Callable[[object], object] | None = None
+    read: Callable[[object], Any] | None = None
     required: bool = False
     field: str = ""
 
@@ -49,7 +50,7 @@ def _unread(name: str, *chinese: str) -> Column:
     return Column(name, chinese)
 
 
-def _cell(name: str, *chinese: str, read: Callable[[object], object], required: bool = False, field: str = "") -> Column:
+def _cell(name: str, *chinese: str, read: Callable[[object], Any], required: bool = False, field: str = "") -> Column:
     return Column(name, chinese, read, required, field)
 
 

@@ -35,11 +35,11 @@ class Given(msgspec.Struct, frozen=True):
     fields: Mapping[str, Any]
 
 
-def read_technologies(file: str, data: bytes, problems: Problems) -> dict[str, Given]:
-    """What a technologies.toml gives, by id and in its order."""
+def read_technologies(file: str, data: bytes, problems: Problems) -> dict[str, Given] | None:
+    """What a technologies.toml gives, by id and in its order; None, with a problem, where it is no TOML."""
     top = parse_toml(file, data, problems)
     if top is None:
-        return {}
+        return None
     found: dict[str, Given] = {}
     for table in top.tables("technology") or ():
         given = _read_technology(table)
@@ -57,12 +57,14 @@ def merge(shared: Mapping[str, Given], own: Mapping[str, Given], problems: Probl
     merged = dict(shared)
     for identifier, given in own.items():
         before = shared.get(identifier)
-        if before is not None:
-            _check_kind(before, given, problems)
-            identify = (*before.fields.get("identify", ()), *given.fields.get("identify", ()))
-            given = Given(identifier, given.file, given.place, {**before.fields, **given.fields, "identify": identify})
-        merged[identifier] = given
+        merged[identifier] = given if before is None else _added(before, given, problems)
     return merged
+
+
+def _added(before: Given, given: Given, problems: Problems) -> Given:
+    _check_kind(before, given, problems)
+    identify = (*before.fields.get("identify", ()), *given.fields.get("identify", ()))
+    return Given(given.id, given.file, given.place, {**before.fields, **given.fields, "identify": identify})
 
 
 def build(given: Iterable[Given], problems: Problems) -> tuple[Technology, ...]:

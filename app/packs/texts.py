@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import re
+import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -14,6 +16,8 @@ MAX_SHOWN_CHARS = 40
 MAX_LOOKED_FOR = 200
 """Words per list for which the nearest is looked for: one search in a catalog of 10,000 codes takes tens of milliseconds."""
 
+_BLANKS = re.compile(r"\s+")
+_BRACKETS = str.maketrans("[]【】〔〕", "()()()")
 _REPLACEMENT = "\ufffd"
 
 
@@ -21,6 +25,11 @@ def shown(value: object) -> str:
     """The value as a message quotes it, cut where it is long."""
     text = str(value)
     return text if len(text) <= MAX_SHOWN_CHARS else text[: MAX_SHOWN_CHARS - 1] + "…"
+
+
+def folded(word: str) -> str:
+    """The form in which headings and words of closed lists are compared: without blanks, width, bracket style and case."""
+    return _BLANKS.sub("", unicodedata.normalize("NFKC", word)).translate(_BRACKETS).casefold()
 
 
 def hint(word: str | None) -> tuple[str, str]:
@@ -44,27 +53,34 @@ class Nearest:
         return self._answers[word]
 
 
-def decode(file: str, data: bytes, problems: Problems) -> str | None:
-    """The text of a file in UTF-8, with or without BOM, or GB18030 (what Excel in Chinese saves as CSV). None with a problem otherwise."""
+def encoding_of(file: str, data: bytes, problems: Problems) -> str | None:
+    """In what a file is written: UTF-8, with or without BOM, or GB18030 (what Excel in Chinese saves as CSV). None, with a problem, where it
+    is neither as a whole."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         problems.add(file, "文件为 UTF-16 编码，请另存为“CSV UTF-8”。", "The file is in UTF-16. Save it as CSV UTF-8.")
         return None
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        broken = error
+    broken = _broken_at(data, "utf-8-sig")
+    if broken is None:
+        return "utf-8-sig"
     if not _mostly_utf8(data):
-        try:
-            return data.decode("gb18030")
-        except UnicodeDecodeError as error:
-            broken = error
-    line = data.count(b"\n", 0, broken.start) + 1
+        broken = _broken_at(data, "gb18030")
+    if broken is None:
+        return "gb18030"
     problems.add(
         file,
         "文件编码有误（既不是完整的 UTF-8，也不是 GB18030），请另存为“CSV UTF-8”。",
         "The text is damaged: neither whole UTF-8 nor GB18030. Save it as CSV UTF-8.",
-        row=line,
+        row=data.count(b"\n", 0, broken) + 1,
     )
+    return None
+
+
+def _broken_at(data: bytes, encoding: str) -> int | None:
+    """The first byte that is not in that encoding; None where all are."""
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError as error:
+        return error.start
     return None
 
 

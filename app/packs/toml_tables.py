@@ -1,17 +1,17 @@
-"""Reading a TOML file so that nothing in it is overlooked: each key is asked for with its type, what is left unasked is a problem by name."""
+"""Reading a TOML file so that nothing in it is overlooked: each key is asked for by type, and what nobody asked for is a problem."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from app.engine.codes import normalize_text
 from app.packs.problems import Problems
-from app.packs.texts import Nearest, decode, hint, shown
+from app.packs.texts import Nearest, encoding_of, hint, shown
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -27,12 +27,11 @@ _TYPE_NAMES: Mapping[type, tuple[str, str]] = {
 
 def parse_toml(file: str, data: bytes, problems: Problems) -> TomlTable | None:
     """The file's top table; None, with a problem, where it is no TOML."""
-    text = decode(file, data, problems)
-    if text is None:
+    encoding = encoding_of(file, data, problems)
+    if encoding is None:
         return None
     try:
-        # A file from Windows that was put together by hand may have lone carriage returns, which TOML has no place for.
-        return TomlTable(tomllib.loads(text.replace("\r\n", "\n")), file, "", problems)
+        return TomlTable(tomllib.loads(data.decode(encoding)), file, "", problems)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         line = re.search(r"at line (\d+)", str(error))
         problems.add(file, "不是有效的 TOML，请检查引号和括号。", f"This is no valid TOML: {error}.", row=int(line[1]) if line else None)
@@ -125,8 +124,10 @@ class TomlTable:
             return None
         if not outer:
             self.problem(key, "列表不能为空。", "The list must not be empty.")
-        inner = TomlTable({f"{key}[{number}]": values for number, values in enumerate(outer, start=1)}, self.file, self.place, self.problems)
-        return tuple(texts for name in inner.keys() if (texts := inner.texts(name, may_be_empty=False)) is not None)
+        inner = TomlTable(
+            {f"{key}[{number}]": values for number, values in enumerate(outer, start=1)}, self.file, self.place, self.problems
+        )
+        return tuple(texts for name in inner if (texts := inner.texts(name, may_be_empty=False)) is not None)
 
     def table(self, key: str) -> TomlTable | None:
         value = self._typed(key, dict)
@@ -142,8 +143,9 @@ class TomlTable:
             return None
         return [TomlTable(value, self.file, f"{self._path(key)}[{number}]", self.problems) for number, value in enumerate(values, start=1)]
 
-    def keys(self) -> tuple[str, ...]:
-        return tuple(self._values)
+    def __iter__(self) -> Iterator[str]:
+        """The keys, in the file's order."""
+        return iter(self._values)
 
     def holds_table(self, key: str) -> bool:
         return isinstance(self._values.get(key), dict)

@@ -25,7 +25,7 @@ def mdt_missing(ctx: ProcedureContext) -> tuple[Found, ...]:
 
 def major_procedure_unapproved(ctx: ProcedureContext) -> tuple[Found, ...]:
     """On the major-surgery list, or a new project, without an approval number."""
-    if ctx.whole.evidence.major_approval:
+    if (not ctx.technologies and not ctx.resolved.flags) or ctx.whole.evidence.major_approval:
         return NOTHING
     listed = next((i.technology for i in ctx.technologies if i.certain and i.technology.kind is TechnologyKind.MAJOR), None)
     project = next((i.technology for i in ctx.technologies if i.certain and i.technology.kind is TechnologyKind.NEW_PROJECT), None)
@@ -47,6 +47,8 @@ def major_procedure_unapproved(ctx: ProcedureContext) -> tuple[Found, ...]:
 
 def major_patient_unapproved(ctx: OrderContext) -> tuple[Found, ...]:
     """A patient flag that makes the operation major, without an approval number."""
+    if not ctx.order.patient.flags:
+        return NOTHING
     flags = [flag for flag in ctx.order.patient.flags if flag in ctx.hospital.policy.major_flags]
     if not flags or ctx.evidence.major_approval:
         return NOTHING

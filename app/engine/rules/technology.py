@@ -17,11 +17,15 @@ FILING_WORKING_DAYS = 15
 
 def prohibited_technology(ctx: ProcedureContext) -> tuple[Found, ...]:
     """The order is a prohibited technology."""
+    if not ctx.technologies:
+        return NOTHING
     return tuple(Found("prohibited_technology", _named(t)) for t in _certain(ctx) if t.kind is TechnologyKind.PROHIBITED)
 
 
 def technology_stopped(ctx: ProcedureContext) -> tuple[Found, ...]:
     """The hospital has stopped this technology or this procedure."""
+    if not ctx.technologies and not ctx.resolved.flags:
+        return NOTHING
     stopped = [Found("technology_stopped", {**_named(t), "stopped_name": t.name}) for t in _certain(ctx) if t.stopped]
     entry = next((e for e in ctx.resolved.pool if "stopped" in e.flags), None)
     if entry is not None:
@@ -31,6 +35,8 @@ def technology_stopped(ctx: ProcedureContext) -> tuple[Found, ...]:
 
 def restricted_not_assessed(ctx: ProcedureContext) -> tuple[Found, ...]:
     """A restricted technology without self-assessment and ethics review on record by the day of surgery."""
+    if not ctx.technologies:
+        return NOTHING
     return tuple(
         Found("restricted_not_assessed", {**_named(t), "assessed_on": _day(t.assessed_on)})
         for t in _restricted(ctx)
@@ -40,6 +46,8 @@ def restricted_not_assessed(ctx: ProcedureContext) -> tuple[Found, ...]:
 
 def restricted_filing_due(ctx: ProcedureContext) -> tuple[Found, ...]:
     """Assessed, first case done or starting, not filed by the day of surgery. After 15 working days it denies."""
+    if not ctx.technologies:
+        return NOTHING
     found = []
     for technology in _restricted(ctx):
         day = ctx.whole.first_day
@@ -55,13 +63,15 @@ def restricted_filing_due(ctx: ProcedureContext) -> tuple[Found, ...]:
 
 def special_approval_missing(ctx: ProcedureContext) -> tuple[Found, ...]:
     """Organ transplant, assisted reproduction, cell therapy: no approval number."""
-    if ctx.whole.evidence.special_approval:
+    if not ctx.technologies or ctx.whole.evidence.special_approval:
         return NOTHING
     return tuple(Found("special_approval_missing", _named(t)) for t in _certain(ctx) if t.kind is TechnologyKind.SPECIAL_LAW)
 
 
 def diagnosis_missing(ctx: ProcedureContext) -> tuple[Found, ...]:
     """Codes that are a technology with certain diagnoses, and the order carries none. Where it may be a prohibited one, that is final."""
+    if not ctx.technologies:
+        return NOTHING
     return tuple(
         Found(
             "diagnosis_missing",
@@ -101,6 +111,8 @@ def qualification_unmet(ctx: ProcedureContext) -> tuple[Found, ...]:
 
 def new_project_team_only(ctx: ProcedureContext) -> tuple[Found, ...]:
     """A new-technology project, and the operator is not on its team."""
+    if not ctx.technologies:
+        return NOTHING
     return tuple(
         Found("new_project_team_only", _named(t))
         for t in _certain(ctx)

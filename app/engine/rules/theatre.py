@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from app.engine.catalog import scope_key
 from app.engine.context import MemberContext, OrderContext
 from app.engine.model import ScopeType, TeamRole
 from app.engine.rules.found import NOTHING, Found
-from app.engine.standing import Days, Standing, grade_standing
+from app.engine.standing import Standing, grade_standing
 
 HIGHEST_GRADE = 5
 """ASA classes and bypass grades run from 1 to 5 (H-WAHH ch. 7)."""
+
+GRADE_KEYS = {
+    scope_type: tuple(scope_key(scope_type, grade) for grade in range(1, HIGHEST_GRADE + 1))
+    for scope_type in (ScopeType.ASA, ScopeType.PERFUSION)
+}
+"""The scopes of the classes and grades, from 1 up."""
 
 _STANDING_TEXTS = {
     "grant_missing": ("未授权", "no grant"),
@@ -69,8 +76,8 @@ def _unverified(code: str, missing: list[tuple[str, str, str]]) -> tuple[Found, 
 def _grade_standing(ctx: MemberContext, scope_type: ScopeType, grade: int) -> Standing | None:
     assert ctx.person is not None
     whole = ctx.whole
-    departments = frozenset({whole.department, whole.hospital.catalog.department(ctx.person.staff.department)})
-    return grade_standing(ctx.person, scope_type, grade, HIGHEST_GRADE, departments, Days(whole.first_day, whole.last_day))
+    departments = (whole.department, ctx.person.staff.department)
+    return grade_standing(ctx.person, GRADE_KEYS[scope_type], grade, departments, whole.first_day, whole.last_day)
 
 
 def _seen(standing: Standing) -> dict[str, object]:

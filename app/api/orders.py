@@ -1,0 +1,204 @@
+"""From the bytes of a check to an `Order`, once: decoded straight into the engine's type, tidied, its codes and flags looked at.
+
+What is wrong is told as a whole: every wrong field with its place. Only then, so that a good order costs no second look, the same content
+is walked a second time against the type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import date, datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import inspect
+from msgspec.structs import replace
+
+from app.engine.codes import MalformedCode, normalize_diagnosis, normalize_procedure, normalize_text
+from app.engine.model import Evidence, Order
+from app.errors import BadInput, FieldError
+
+_DECODER = msgspec.json.Decoder(Order)
+_TYPE = inspect.type_info(Order)
+
+MAX_ERRORS = 100
+"""More wrong fields than that help nobody to mend the message."""
+
+
+def decode_order(body: bytes, flags: Collection[str]) -> Order:
+    """The order in a JSON body. `flags`: the patient flags that the hospital knows.
+
+    Raises:
+        BadInput: not JSON, a field that is unknown, missing, of a wrong type or out of bounds, a code that cannot be one, an unknown flag.
+    """
+    try:
+        order = _DECODER.decode(body)
+    except (msgspec.ValidationError, UnicodeDecodeError, RecursionError):
+        return _refuse(body)
+    except msgspec.DecodeError as error:
+        raise BadInput([FieldError("", "malformed_json", f"不是有效的JSON / not valid JSON: {error}")], malformed=True) from None
+    return checked(tidied(order), flags)
+
+
+def convert_order(content: object, flags: Collection[str]) -> Order:
+    """The order in content that was decoded already, an element of a batch for one. Raises `BadInput` as `decode_order` does."""
+    try:
+        order = msgspec.convert(content, Order)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise BadInput(_errors_of(content) or [FieldError("", "invalid", str(error))]) from None
+    return checked(tidied(order), flags)
+
+
+def checked(order: Order, flags: Collection[str]) -> Order:
+    """The order itself, after a look at what its type cannot say.
+
+    Raises:
+        BadInput: a blank id, a code that cannot be one, an unknown flag.
+    """
+    errors = [*_blank_ids(order), *_malformed_codes(order), *_unknown_flags(order, flags)]
+    if errors:
+        raise BadInput(errors[:MAX_ERRORS])
+    return order
+
+
+def tidied(order: Order) -> Order:
+    """The order with blanks around ids dropped, full-width ids made half-width, and blank evidence made none."""
+    procedures = tuple([p if _tidy(p.operator) else replace(p, operator=normalize_text(p.operator)) for p in order.procedures])
+    team = tuple([m if _tidy(m.staff) else replace(m, staff=normalize_text(m.staff)) for m in order.team])
+    evidence = order.evidence
+    if evidence is not None:
+        evidence = Evidence(**{name: (getattr(evidence, name) or "").strip() or None for name in Evidence.__struct_fields__})
+    patient = order.patient
+    if not _tidy(patient.id):
+        patient = replace(patient, id=normalize_text(patient.id))
+    declaration = order.emergency
+    if declaration is not None and declaration.declared_by is not None:
+        declaration = replace(declaration, declared_by=normalize_text(declaration.declared_by))
+    return replace(
+        order,
+        request_id=normalize_text(order.request_id) if not _tidy(order.request_id) else order.request_id,
+        case_id=normalize_text(order.case_id) if not _tidy(order.case_id) else order.case_id,
+        requester=normalize_text(order.requester) or None if order.requester is not None else None,
+        procedures=procedures,
+        team=team,
+        evidence=evidence,
+        patient=patient,
+        emergency=declaration,
+    )
+
+
+def _tidy(text: str) -> bool:
+    return text.isascii() and text == text.strip() and "  " not in text
+
+
+def _blank_ids(order: Order) -> Iterator[FieldError]:
+    named = [
+        ("request_id", order.request_id),
+        ("case_id", order.case_id),
+        ("department", order.department.strip()),
+        ("patient.id", order.patient.id),
+        *((f"procedures[{i}].operator", p.operator) for i, p in enumerate(order.procedures)),
+        *((f"team[{i}].staff", m.staff) for i, m in enumerate(order.team)),
+    ]
+    for field, value in named:
+        if not value:
+            yield FieldError(field, "blank", "不能为空 / must not be blank")
+
+
+def _malformed_codes(order: Order) -> Iterator[FieldError]:
+    yield from _malformed([p.code for p in order.procedures], "procedures[{}].code", normalize_procedure, "手术操作编码 / procedure code")
+    yield from _malformed(order.diagnoses, "diagnoses[{}]", normalize_diagnosis, "疾病诊断编码 / diagnosis code")
+
+
+def _malformed(codes: Sequence[str], field: str, normalize: Callable[[str], str], what: str) -> Iterator[FieldError]:
+    for index, code in enumerate(codes):
+        try:
+            normalize(code)
+        except MalformedCode as error:
+            yield FieldError(field.format(index), "malformed_code", f"不是有效的{what}: {error}")
+
+
+def _unknown_flags(order: Order, flags: Collection[str]) -> Iterator[FieldError]:
+    for index, flag in enumerate(order.patient.flags):
+        if flag not in flags:
+            known = ", ".join(sorted(flags))
+            yield FieldError(f"patient.flags[{index}]", "unknown_flag", f"未知的患者标记“{flag}” / unknown flag; known are {known}")
+
+
+def _refuse(body: bytes) -> Order:
+    try:
+        content = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadInput([FieldError("", "malformed_json", f"不是有效的JSON / not valid JSON: {error}")], malformed=True) from None
+    raise BadInput(_errors_of(content) or [FieldError("", "invalid", "内容无效 / invalid content")])
+
+
+def _errors_of(content: object) -> list[FieldError]:
+    found: list[FieldError] = []
+    for error in _walk(content, _TYPE, ""):
+        found.append(error)
+        if len(found) == MAX_ERRORS:
+            break
+    return found
+
+
+def _walk(value: Any, kind: inspect.Type, place: str) -> Iterator[FieldError]:
+    """Every error of a value against a type, with its place."""
+    inner = _inner(kind)
+    if value is None and inner is not kind:
+        return
+    if isinstance(inner, inspect.StructType):
+        yield from _walk_struct(value, inner, place)
+    elif isinstance(inner, inspect.VarTupleType) and isinstance(value, list):
+        shortest, longest = inner.min_length or 0, inner.max_length
+        if len(value) < shortest or (longest is not None and len(value) > longest):
+            yield FieldError(place, "length", f"须有{shortest}至{longest}项 / must have {shortest} to {longest} items, has {len(value)}")
+        for index, item in enumerate(value):
+            yield from _walk(item, inner.item_type, f"{place}[{index}]")
+    else:
+        yield from _walk_leaf(value, inner, place)
+
+
+def _inner(kind: inspect.Type) -> inspect.Type:
+    """The type inside `… | None` and inside descriptions."""
+    if isinstance(kind, inspect.Metadata):
+        return _inner(kind.type)
+    if isinstance(kind, inspect.UnionType):
+        return next(_inner(t) for t in kind.types if not isinstance(t, inspect.NoneType))
+    return kind
+
+
+def _walk_struct(value: Any, kind: inspect.StructType, place: str) -> Iterator[FieldError]:
+    if not isinstance(value, dict):
+        yield FieldError(place, "type", "须为对象 / must be an object")
+        return
+    prefix = f"{place}." if place else ""
+    known = {field.encode_name: field for field in kind.fields}
+    for name in value:
+        if name not in known:
+            yield FieldError(f"{prefix}{name}", "unknown_field", f"未知字段 / unknown field; known are {', '.join(known)}")
+    for name, field in known.items():
+        if name in value:
+            yield from _walk(value[name], field.type, f"{prefix}{name}")
+        elif field.required:
+            yield FieldError(f"{prefix}{name}", "missing", "缺少必填字段 / required field is missing")
+
+
+def _walk_leaf(value: Any, kind: inspect.Type, place: str) -> Iterator[FieldError]:
+    try:
+        msgspec.json.decode(msgspec.json.encode(value), type=_annotated(kind))
+    except msgspec.ValidationError as error:
+        yield FieldError(place, "invalid", f"字段值无效 / {error}")
+
+
+def _annotated(kind: inspect.Type) -> Any:
+    """The Python type of a leaf, with its bounds, for msgspec to judge it by."""
+    if isinstance(kind, inspect.StrType):
+        return Annotated[str, msgspec.Meta(min_length=kind.min_length, max_length=kind.max_length)]
+    if isinstance(kind, inspect.IntType):
+        return Annotated[int, msgspec.Meta(ge=kind.ge, le=kind.le)]
+    if isinstance(kind, inspect.DateTimeType):
+        return Annotated[datetime, msgspec.Meta(tz=kind.tz)]
+    if isinstance(kind, inspect.EnumType):
+        return kind.cls
+    return {inspect.BoolType: bool, inspect.DateType: date, inspect.VarTupleType: tuple}[type(kind)]

@@ -1,0 +1,177 @@
+"""The command line: `surgate check`, `surgate explain`, `surgate validate`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import msgspec
+
+from app.api.orders import convert_order
+from app.engine.decide import OtherPatient, decide
+from app.engine.history import extended
+from app.engine.hospital import CompiledHospital
+from app.engine.matrix import Matrix
+from app.engine.model import CaseHistory, Decision, MatrixState, Order, Verdict
+from app.errors import BadInput
+from app.explain import as_text, decision_lines, explain
+from app.packs.load import Pack, load_pack
+from app.packs.problems import PackError
+
+EXIT_DENIED = 1
+EXIT_BAD_INPUT = 2
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="surgate")
+def main() -> None:
+    """Surgate: may this surgeon do this procedure?"""
+
+
+def _order_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print JSON for a program."),
+        click.option("--now", metavar="TIME", help="Judge as at this instant (RFC 3339 with offset); the clock's otherwise."),
+        click.option("--pack", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), help="The hospital's pack."),
+        click.argument("file", type=click.File("rb")),
+    ):
+        command = option(command)
+    return command
+
+
+@main.command()
+@_order_options
+def check(file: Any, pack: Path, now: str | None, as_json: bool) -> None:
+    """Judge the order in FILE (`-`: standard input), as POST /v1/check takes it.
+
+    FILE may hold a list of orders: those of one case are then its checkpoints, each judged against the ones before.
+    Exits with 1 where one is denied, with 2 for bad input.
+    """
+    desk = _Desk(pack, now)
+    denied = False
+    for order in _orders(file, desk):
+        decision = desk.decide(order)
+        denied |= decision.decision is Verdict.DENY
+        click.echo(_pretty(decision) if as_json else "\n".join([_heading(order), *decision_lines(order, decision)]))
+    sys.exit(EXIT_DENIED if denied else 0)
+
+
+@main.command(name="explain")
+@_order_options
+def explain_command(file: Any, pack: Path, now: str | None, as_json: bool) -> None:
+    """Judge the order in FILE and tell of every rule that was looked at, what it saw and how it ended."""
+    desk = _Desk(pack, now)
+    denied = False
+    for order in _orders(file, desk):
+        history = desk.histories.get(order.case_id)
+        explanation = explain(order, desk.hospital, desk.matrix, history, desk.now)
+        denied |= desk.decide(order).decision is Verdict.DENY
+        click.echo(_pretty(explanation) if as_json else as_text(order, explanation))
+    sys.exit(EXIT_DENIED if denied else 0)
+
+
+@main.command()
+@click.argument("pack", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def validate(pack: Path) -> None:
+    """Read a hospital's PACK as a whole and list every problem with file, row, column and why."""
+    loaded = _load(pack)
+    hospital = loaded.hospital
+    counts = {
+        "目录条目 catalog entries": len(hospital.entries),
+        "编码对照 aliases": len(hospital.aliases),
+        "技术 technologies": len(hospital.technologies),
+        "人员 staff": len(loaded.people),
+        "授权 grants": sum(len(p.grants) for p in loaded.people),
+    }
+    for warning in loaded.warnings:
+        click.echo(f"注意 note: {warning}")
+    click.echo(f"{hospital.name}（{hospital.code}）: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+
+
+class _Desk:
+    """A loaded pack, the instant to judge at, and the cases seen so far."""
+
+    def __init__(self, pack: Path, now: str | None) -> None:
+        loaded = _load(pack)
+        self.now = _instant(now)
+        self.hospital = CompiledHospital(loaded.hospital)
+        self.matrix = Matrix(loaded.people, MatrixState(version=1, as_of=self.now))
+        self.histories: dict[str, CaseHistory] = {}
+
+    def decide(self, order: Order) -> Decision:
+        """The decision, kept for the case's later checkpoints."""
+        history = self.histories.get(order.case_id)
+        try:
+            decision = decide(order, self.hospital, self.matrix, history, self.now)
+        except OtherPatient:
+            _fail(f"case_id: 例次 {order.case_id} 属于另一名患者 / belongs to another patient")
+        self.histories[order.case_id] = extended(history, order, decision)
+        return decision
+
+
+def _orders(file: Any, desk: _Desk) -> Iterator[Order]:
+    try:
+        content = msgspec.json.decode(file.read())
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        _fail(f"不是有效的JSON / not valid JSON: {error}")
+    for one in content if isinstance(content, list) else [content]:
+        try:
+            yield convert_order(one, desk.hospital.policy.flags)
+        except BadInput as error:
+            _fail("\n".join(f"{e.field or '(order)'}: {e.message}" for e in error.errors))
+
+
+def _load(folder: Path) -> Pack:
+    with _progress() as progress:
+        try:
+            return load_pack(folder, progress=progress)
+        except PackError as error:
+            problems = error.problems
+    _fail("\n".join([*(str(p) for p in problems), f"共 {len(problems)} 处问题，没有载入 / {len(problems)} problem(s), nothing was loaded"]))
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A line on a terminal that tells how far a large file is read; silent elsewhere."""
+    shown = False
+
+    def tell(what: str, done: int, total: int) -> None:
+        nonlocal shown
+        if sys.stderr.isatty() and total >= 10_000:
+            shown = True
+            click.echo(f"\r读取 reading {what}: {done:,} / {total:,}", err=True, nl=False)
+
+    yield tell
+    if shown:
+        click.echo(err=True)
+
+
+def _instant(text: str | None) -> datetime:
+    if text is None:
+        return datetime.now(UTC)
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        _fail(f"--now: “{text}” 不是RFC 3339时间 / is no RFC 3339 time")
+    if instant.tzinfo is None:
+        _fail("--now: 缺少时区 / the offset is missing, e.g. 2026-11-22T09:00:00+08:00")
+    return instant
+
+
+def _heading(order: Order) -> str:
+    codes = ", ".join(f"{p.code}/{p.operator}" for p in order.procedures)
+    return f"{order.request_id} {order.checkpoint.value} {order.case_id} {order.department} {codes}"
+
+
+def _pretty(value: Any) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(EXIT_BAD_INPUT)

@@ -1,0 +1,143 @@
+"""The full trace of a judgement: every rule looked at, what it saw, how it ended; and its print for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from app.engine.catalog import CatalogEntry
+from app.engine.checkpoints import Rule
+from app.engine.decide import decide
+from app.engine.hospital import CompiledHospital
+from app.engine.matrix import Matrix
+from app.engine.model import CaseHistory, Colleague, Decision, Finding, Order, Value, Verdict
+from app.engine.rules.found import Found
+from app.engine.technologies import Identified
+
+_VERDICTS = {Verdict.ALLOW: "允许 allow", Verdict.DENY: "不允许 deny", Verdict.OVERRIDE: "越级放行 override"}
+_DISPOSITIONS = {"final": "不可放宽", "overridable": "急诊声明可放行", "obligation": "须办理", "info": "提示"}
+
+
+class TraceStep(Value, frozen=True):
+    """One rule looked at. `found` holds the reason codes; empty means that the rule is satisfied."""
+
+    subject: str
+    rule: str
+    codes: tuple[str, ...]
+    saw: Mapping[str, Any]
+    found: tuple[str, ...]
+
+
+class Explanation(Value, frozen=True):
+    """A decision with its trace, and what was passed over in reading the order."""
+
+    decision: Decision
+    trace: tuple[TraceStep, ...]
+    passed_over: Mapping[str, tuple[str, ...]]
+
+
+def explain(order: Order, hospital: CompiledHospital, matrix: Matrix | None, history: CaseHistory | None, now: datetime) -> Explanation:
+    """Judge as `decide` does, and tell of every rule. Raises what `decide` raises."""
+    steps: list[TraceStep] = []
+    passed_over: dict[str, tuple[str, ...]] = {}
+
+    def watch(subject: str, rule: Rule, ctx: Any, found: Sequence[Found]) -> None:
+        saw = {path: _plain(_at(ctx, path)) for path in rule.sees}
+        steps.append(TraceStep(subject, rule.name, rule.codes, saw, tuple(f.code for f in found)))
+        if subject.startswith("procedures") and ctx.resolved.passed_over:
+            passed_over[subject] = ctx.resolved.passed_over
+
+    decision = decide(order, hospital, matrix, history, now, watch)
+    return Explanation(decision, tuple(steps), passed_over)
+
+
+def as_text(order: Order, explanation: Explanation) -> str:
+    """The explanation for a person: the order, each procedure's entry, the rules, the answer, who may operate instead."""
+    return "\n".join(_lines(order, explanation))
+
+
+def decision_lines(order: Order, decision: Decision) -> list[str]:
+    """The answer alone for a person."""
+    lines = [f"{_VERDICTS[decision.decision]}：{decision.message.zh}", f"  {decision.message.en}"]
+    for obligation in decision.obligations:
+        due = f"（{obligation.due_at:%Y-%m-%d %H:%M}前）" if obligation.due_at is not None else ""
+        lines.append(f"  须办理 to do: {obligation.code} {obligation.message.zh}{due}")
+    if decision.override is not None and decision.override.missing:
+        lines.append(f"  紧急声明缺少 the declaration lacks: {', '.join(decision.override.missing)}")
+    for i, procedure in enumerate(decision.procedures):
+        if procedure.operators:
+            lines.append(f"  可由以下人员主刀 who may operate instead, procedures[{i}]: {_names(procedure.operators)}")
+    for i, member in enumerate(decision.team):
+        if member.operators:
+            lines.append(f"  可接替 who may take over, team[{i}] {order.team[i].role.value}: {_names(member.operators)}")
+    return lines
+
+
+def _lines(order: Order, explanation: Explanation) -> Iterable[str]:
+    decision = explanation.decision
+    start = order.planned_start.isoformat() if order.planned_start is not None else "现在 now"
+    yield f"{order.checkpoint.value} {order.case_id}  科室 {order.department}  {order.urgency.value}  {start}"
+    for i, procedure in enumerate(decision.procedures):
+        level = f"{procedure.level}级" if procedure.level is not None else "级别未知"
+        what = (
+            f"{procedure.name or '目录中无此编码 not in the catalog'}，{level}，{procedure.hospital_grade or '—'}，{procedure.item or '—'}"
+        )
+        yield f"procedures[{i}] {procedure.as_sent} → {procedure.entry or procedure.code}  {what}  术者 {procedure.operator}"
+        if procedure.technologies:
+            yield f"  技术 technologies: {', '.join(procedure.technologies)}"
+        for name in explanation.passed_over.get(f"procedures[{i}]", ()):
+            yield f"  {name} 与任何条目不符，未采用 matches no entry and was passed over"
+        for candidate in procedure.candidates:
+            yield f"  可能的条目 candidate: {candidate.name} {candidate.level}级 {candidate.item or '—'} {candidate.service or '—'}: {candidate.standing}"
+    for step in explanation.trace:
+        yield _step_line(step)
+    yield from _finding_lines("case", decision.findings)
+    for i, procedure in enumerate(decision.procedures):
+        yield from _finding_lines(f"procedures[{i}]", procedure.findings)
+    for i, member in enumerate(decision.team):
+        yield from _finding_lines(f"team[{i}]", member.findings)
+    yield from decision_lines(order, decision)
+
+
+def _step_line(step: TraceStep) -> str:
+    mark = "✗" if step.found else "✓"
+    saw = ", ".join(f"{path.rsplit('.', 1)[-1]}={_short(value)}" for path, value in step.saw.items())
+    return f"  {mark} {step.subject:<14} {step.rule:<32} {' '.join(step.found) or 'ok':<28} {saw}"
+
+
+def _finding_lines(subject: str, findings: Iterable[Finding]) -> Iterable[str]:
+    for finding in findings:
+        yield f"{subject}: {finding.code}（{_DISPOSITIONS[finding.disposition.value]}）{finding.message.zh} [{finding.basis}]"
+
+
+def _names(colleagues: Iterable[Colleague]) -> str:
+    return "、".join(f"{c.name}（{c.staff}，{c.department}）" for c in colleagues)
+
+
+def _short(value: object, longest: int = 120) -> str:
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def _at(ctx: Any, path: str) -> Any:
+    for name in path.split("."):
+        if ctx is None:
+            return None
+        ctx = getattr(ctx, name)
+    return ctx
+
+
+def _plain(value: Any) -> Any:
+    """A JSON value for what a rule saw; the engine's own objects by what tells them apart."""
+    if isinstance(value, CatalogEntry):
+        return {"code": value.code, "level": value.level, "item": value.entry.item, "departments": list(value.entry.departments)}
+    if isinstance(value, Identified):
+        return {"id": value.technology.id, "certain": value.certain}
+    if isinstance(value, frozenset):
+        return sorted(_plain(v) for v in value)
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    return msgspec.to_builtins(value)
