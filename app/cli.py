@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 import msgspec
 
 from app.api.orders import convert_order
-from app.engine.decide import OtherPatient, decide
+from app.engine.decide import OtherPatient
 from app.engine.history import extended
 from app.engine.hospital import CompiledHospital
 from app.engine.matrix import Matrix
 from app.engine.model import CaseHistory, Decision, MatrixState, Order, Verdict
 from app.errors import BadInput
-from app.explain import as_text, decision_lines, explain
+from app.explain import Explanation, as_text, decision_lines, explain
 from app.packs.load import Pack, load_pack
 from app.packs.problems import PackError
 
@@ -68,9 +68,8 @@ def explain_command(file: Any, pack: Path, now: str | None, as_json: bool) -> No
     desk = _Desk(pack, now)
     denied = False
     for order in _orders(file, desk):
-        history = desk.histories.get(order.case_id)
-        explanation = explain(order, desk.hospital, desk.matrix, history, desk.now)
-        denied |= desk.decide(order).decision is Verdict.DENY
+        explanation = desk.explain(order)
+        denied |= explanation.decision.decision is Verdict.DENY
         click.echo(_pretty(explanation) if as_json else as_text(order, explanation))
     sys.exit(EXIT_DENIED if denied else 0)
 
@@ -105,25 +104,29 @@ class _Desk:
 
     def decide(self, order: Order) -> Decision:
         """The decision, kept for the case's later checkpoints."""
+        return self.explain(order).decision
+
+    def explain(self, order: Order) -> Explanation:
+        """The decision with its trace, kept for the case's later checkpoints."""
         history = self.histories.get(order.case_id)
         try:
-            decision = decide(order, self.hospital, self.matrix, history, self.now)
+            explanation = explain(order, self.hospital, self.matrix, history, self.now)
         except OtherPatient:
-            _fail(f"case_id: 例次 {order.case_id} 属于另一名患者 / belongs to another patient")
-        self.histories[order.case_id] = extended(history, order, decision)
-        return decision
+            raise _failure(f"case_id: 例次 {order.case_id} 属于另一名患者 / case {order.case_id} belongs to another patient") from None
+        self.histories[order.case_id] = extended(history, order, explanation.decision)
+        return explanation
 
 
 def _orders(file: Any, desk: _Desk) -> Iterator[Order]:
     try:
         content = msgspec.json.decode(file.read())
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        _fail(f"不是有效的JSON / not valid JSON: {error}")
+        raise _failure(f"不是有效的JSON / not valid JSON: {error}") from None
     for one in content if isinstance(content, list) else [content]:
         try:
             yield convert_order(one, desk.hospital.policy.flags)
         except BadInput as error:
-            _fail("\n".join(f"{e.field or '(order)'}: {e.message}" for e in error.errors))
+            raise _failure("\n".join(f"{e.field or '(order)'}: {e.message}" for e in error.errors)) from None
 
 
 def _load(folder: Path) -> Pack:
@@ -131,8 +134,9 @@ def _load(folder: Path) -> Pack:
         try:
             return load_pack(folder, progress=progress)
         except PackError as error:
-            problems = error.problems
-    _fail("\n".join([*(str(p) for p in problems), f"共 {len(problems)} 处问题，没有载入 / {len(problems)} problem(s), nothing was loaded"]))
+            count = len(error.problems)
+            summary = f"共 {count} 处问题，没有载入 / {count} problem(s), nothing was loaded"
+            raise _failure("\n".join([*(str(problem) for problem in error.problems), summary])) from None
 
 
 @contextmanager
@@ -157,9 +161,9 @@ def _instant(text: str | None) -> datetime:
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
-        _fail(f"--now: “{text}” 不是RFC 3339时间 / is no RFC 3339 time")
+        raise _failure(f"--now: “{text}” 不是RFC 3339时间 / is no RFC 3339 time") from None
     if instant.tzinfo is None:
-        _fail("--now: 缺少时区 / the offset is missing, e.g. 2026-11-22T09:00:00+08:00")
+        raise _failure("--now: 缺少时区 / the offset is missing, e.g. 2026-11-22T09:00:00+08:00")
     return instant
 
 
@@ -172,6 +176,6 @@ def _pretty(value: Any) -> str:
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
 
 
-def _fail(message: str) -> NoReturn:
+def _failure(message: str) -> SystemExit:
     click.echo(message, err=True)
-    sys.exit(EXIT_BAD_INPUT)
+    return SystemExit(EXIT_BAD_INPUT)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from datetime import date, datetime
+from typing import Any, Literal
 
 import msgspec
 
@@ -13,21 +13,27 @@ from app.engine.checkpoints import Rule
 from app.engine.decide import decide
 from app.engine.hospital import CompiledHospital
 from app.engine.matrix import Matrix
-from app.engine.model import CaseHistory, Colleague, Decision, Finding, Order, Value, Verdict
+from app.engine.model import CaseHistory, Colleague, Decision, Evidence, Finding, Order, Staff, Value, Verdict
 from app.engine.rules.found import Found
 from app.engine.technologies import Identified
 
+PERSONS = ("operator.staff", "person.staff")
+"""Where a rule looks at a person."""
+
 _VERDICTS = {Verdict.ALLOW: "允许 allow", Verdict.DENY: "不允许 deny", Verdict.OVERRIDE: "越级放行 override"}
+_MARKS = {"passed": "✓", "found": "✗", "not_judged": "–"}
 _DISPOSITIONS = {"final": "不可放宽", "overridable": "急诊声明可放行", "obligation": "须办理", "info": "提示"}
 
 
 class TraceStep(Value, frozen=True):
-    """One rule looked at. `found` holds the reason codes; empty means that the rule is satisfied."""
+    """One rule looked at. `outcome`: `passed`, `found` (then `found` holds the reason codes), or `not_judged` where what it looks at is not
+    there: a person who is not in the register."""
 
     subject: str
     rule: str
     codes: tuple[str, ...]
     saw: Mapping[str, Any]
+    outcome: Literal["passed", "found", "not_judged"]
     found: tuple[str, ...]
 
 
@@ -46,12 +52,19 @@ def explain(order: Order, hospital: CompiledHospital, matrix: Matrix | None, his
 
     def watch(subject: str, rule: Rule, ctx: Any, found: Sequence[Found]) -> None:
         saw = {path: _plain(_at(ctx, path)) for path in rule.sees}
-        steps.append(TraceStep(subject, rule.name, rule.codes, saw, tuple(f.code for f in found)))
+        steps.append(TraceStep(subject, rule.name, rule.codes, saw, _outcome(saw, found), tuple(f.code for f in found)))
         if subject.startswith("procedures") and ctx.resolved.passed_over:
             passed_over[subject] = ctx.resolved.passed_over
 
     decision = decide(order, hospital, matrix, history, now, watch)
     return Explanation(decision, tuple(steps), passed_over)
+
+
+def _outcome(saw: Mapping[str, Any], found: Sequence[Found]) -> Literal["passed", "found", "not_judged"]:
+    if found:
+        return "found"
+    person = next((path for path in saw if path in PERSONS), None)
+    return "not_judged" if person is not None and saw[person] is None else "passed"
 
 
 def as_text(order: Order, explanation: Explanation) -> str:
@@ -92,8 +105,7 @@ def _lines(order: Order, explanation: Explanation) -> Iterable[str]:
             yield f"  {name} 与任何条目不符，未采用 matches no entry and was passed over"
         for candidate in procedure.candidates:
             yield f"  可能的条目 candidate: {candidate.name} {candidate.level}级 {candidate.item or '—'} {candidate.service or '—'}: {candidate.standing}"
-    for step in explanation.trace:
-        yield _step_line(step)
+    yield from _trace_lines(explanation.trace)
     yield from _finding_lines("case", decision.findings)
     for i, procedure in enumerate(decision.procedures):
         yield from _finding_lines(f"procedures[{i}]", procedure.findings)
@@ -102,10 +114,21 @@ def _lines(order: Order, explanation: Explanation) -> Iterable[str]:
     yield from decision_lines(order, decision)
 
 
+def _trace_lines(trace: Sequence[TraceStep]) -> Iterable[str]:
+    """One line per rule; the rules on technologies are one line where none of their codes is looked for."""
+    untouched: dict[str, int] = {}
+    for step in trace:
+        if step.outcome == "passed" and step.saw.get("technologies") == []:
+            untouched[step.subject] = untouched.get(step.subject, 0) + 1
+        else:
+            yield _step_line(step)
+    for subject, count in untouched.items():
+        yield f"  ✓ {subject:<13} {count} rules on technologies      passed                   没有涉及的技术 no technology is touched by these codes"
+
+
 def _step_line(step: TraceStep) -> str:
-    mark = "✗" if step.found else "✓"
-    saw = ", ".join(f"{path.rsplit('.', 1)[-1]}={_short(value)}" for path, value in step.saw.items())
-    return f"  {mark} {step.subject:<14} {step.rule:<32} {' '.join(step.found) or 'ok':<28} {saw}"
+    saw = ", ".join(f"{path.rsplit('.', 1)[-1]}={_short(value)}" for path, value in step.saw.items() if value not in (None, [], {}))
+    return f"  {_MARKS[step.outcome]} {step.subject:<13} {step.rule:<27} {' '.join(step.found) or step.outcome:<24} {saw}".rstrip()
 
 
 def _finding_lines(subject: str, findings: Iterable[Finding]) -> Iterable[str]:
@@ -117,7 +140,7 @@ def _names(colleagues: Iterable[Colleague]) -> str:
     return "、".join(f"{c.name}（{c.staff}，{c.department}）" for c in colleagues)
 
 
-def _short(value: object, longest: int = 120) -> str:
+def _short(value: object, longest: int = 100) -> str:
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
@@ -136,6 +159,12 @@ def _plain(value: Any) -> Any:
         return {"code": value.code, "level": value.level, "item": value.entry.item, "departments": list(value.entry.departments)}
     if isinstance(value, Identified):
         return {"id": value.technology.id, "certain": value.certain}
+    if isinstance(value, Staff):
+        return {"staff": value.staff, "kind": value.kind.value, "status": value.status.value, "license_valid_to": value.license_valid_to}
+    if isinstance(value, Evidence):
+        return {name: held for name in value.__struct_fields__ if (held := getattr(value, name)) is not None}
+    if isinstance(value, date):
+        return value.isoformat()
     if isinstance(value, frozenset):
         return sorted(_plain(v) for v in value)
     if isinstance(value, tuple | list):

@@ -38,7 +38,7 @@ class RuleSet(Value, frozen=True):
 
 
 _STAFF = ("operator.staff",)
-_GRANTS = ("resolved.entries", "standings", "level", "whole.first_day", "whole.last_day", "whole.department")
+_GRANTS = ("operator.staff", "resolved.entries", "standings", "level", "whole.first_day", "whole.last_day", "whole.department")
 _TECHNOLOGY = ("resolved.watch", "whole.diagnoses", "whole.urgency", "technologies", "whole.first_day")
 
 PROCEDURE_RULES = (
@@ -72,7 +72,7 @@ PROCEDURE_RULES = (
         _GRANTS,
         about_operator=True,
     ),
-    Rule(("restricted_training_missing",), technology.restricted_training_missing, _TECHNOLOGY, about_operator=True),
+    Rule(("restricted_training_missing",), technology.restricted_training_missing, (*_TECHNOLOGY, *_STAFF), about_operator=True),
     Rule(("qualification_unmet",), technology.qualification_unmet, (*_TECHNOLOGY, *_STAFF, "level"), about_operator=True),
     Rule(("new_project_team_only",), technology.new_project_team_only, (*_TECHNOLOGY, "procedure.operator"), about_operator=True),
     Rule(("mdt_missing",), evidence.mdt_missing, ("level", "whole.evidence")),

@@ -1,5 +1,7 @@
-"""An Excel workbook's first sheet as rows of cells. What would lose or invent content without a word is refused: merged cells (all but the
-first read as blank, and a blank department means any), and, cell by cell in `cells`, formulas.
+"""An Excel workbook's first sheet as rows of cells.
+
+openpyxl reads what lies around the sheet (its place in the zip, styles, shared texts); the sheet's own XML is read by `worksheet`, because
+400,000 grants take openpyxl more than a minute.
 """
 
 from __future__ import annotations
@@ -9,37 +11,27 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
-from itertools import islice
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import msgspec
-from openpyxl import load_workbook
-from openpyxl.utils.cell import range_boundaries
+from openpyxl.reader.excel import ExcelReader
+from openpyxl.styles.stylesheet import apply_stylesheet
 
 from app.packs.problems import Problems, SheetError
-
-T = TypeVar("T")
+from app.packs.worksheet import Surroundings, read_worksheet
 
 MAX_UNPACKED_BYTES = 512 * 1024 * 1024
 """A workbook is a zip: 400,000 grants unpack to about 200 MiB, and a few kilobytes can be made to unpack to terabytes."""
 
-MAX_COLUMNS = 64
-"""Columns that are looked at: no table has half as many, and every heading must be known anyhow."""
-
-ROWS_AT_ONCE = 2_000
-"""Rows read in one go, with openpyxl's warnings held back."""
-
-MAX_MERGED_SHOWN = 10
-"""Merged ranges that a message names."""
+LOOKED_INTO_BYTES = 64 * 1024
+"""Of a sheet's beginning, for its size and whether it holds anything."""
 
 _ZIP, _OLD_OFFICE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
-_MERGED = re.compile(rb'<(?:\w+:)?mergeCell [^>]*?ref="([A-Z0-9:]{3,30})"')
-_CHUNK_BYTES = 1 << 20
-_LONGEST_MERGED = 128
-
+_SIZE = re.compile(rb'<(?:\w+:)?dimension [^>]*?ref="[A-Z]+\d+:[A-Z]+(\d{1,7})"')
+_CONTENT = re.compile(rb"<(?:\w+:)?(?:v|t)[ >]")
 
 NumberedCells: TypeAlias = tuple[int, Sequence[object]]
-"""A row number, counted from 1 with blank rows, and the row's cells."""
+"""A row's number as the spreadsheet shows it, and the row's cells."""
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -74,71 +66,55 @@ def open_workbook(file: str, data: bytes, problems: Problems) -> Opened:
 
 
 def _open(file: str, data: bytes, problems: Problems) -> Opened:
-    archive = zipfile.ZipFile(io.BytesIO(data))
-    if sum(part.file_size for part in archive.infolist()) > MAX_UNPACKED_BYTES:
-        mebibytes = MAX_UNPACKED_BYTES >> 20
-        raise SheetError(f"工作簿解压后超过 {mebibytes} MiB。", f"The workbook unpacks to more than {mebibytes} MiB.")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of styles and validations that openpyxl drops: none of them is content
-        sheets: list[Any] = load_workbook(io.BytesIO(data), read_only=True).worksheets
+    with zipfile.ZipFile(io.BytesIO(data)) as packed:
+        if sum(part.file_size for part in packed.infolist()) > MAX_UNPACKED_BYTES:
+            mebibytes = MAX_UNPACKED_BYTES >> 20
+            raise SheetError(f"工作簿解压后超过 {mebibytes} MiB。", f"The workbook unpacks to more than {mebibytes} MiB.")
+    archive, surroundings, sheets = _read_surroundings(data)
     if not sheets:
         raise SheetError("工作簿中没有工作表。", "The workbook has no sheet.")
-    for other in sheets[1:]:
-        if (other.max_row or 0) > 1:
-            problems.warn(
-                file, f"只读取第一个工作表，未读取“{other.title}”。", f'Only the first sheet is read; "{other.title}" was left out.'
-            )
-    _refuse_merged(archive, sheets[0])
-    expected = sheets[0].max_row or 0
-    sheets[0].reset_dimensions()  # some programs write a wrong size, and rows beyond it would be dropped
-    return Opened(_numbered(sheets[0].iter_rows(values_only=True, max_col=MAX_COLUMNS)), max(expected - 1, 0))
+    for title, path in sheets[1:]:
+        if _CONTENT.search(_beginning(archive, path)):
+            problems.warn(file, f"只读取第一个工作表，未读取“{title}”。", f'Only the first sheet is read; "{title}" was left out.')
+    _, path = sheets[0]
+    size = _SIZE.search(_beginning(archive, path))
+    return Opened(_rows(archive, path, surroundings), max(int(size[1]) - 1, 0) if size else 0)
 
 
-def _numbered(rows: Iterator[Sequence[object]]) -> Iterator[NumberedCells]:
+def _read_surroundings(data: bytes) -> tuple[zipfile.ZipFile, Surroundings, list[tuple[str, str]]]:
+    """The zip, what cells refer to, and each sheet's title and place in the zip."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of styles and validations that openpyxl drops: none of them is content
+        reader = ExcelReader(io.BytesIO(data), read_only=True)
+        reader.read_manifest()
+        reader.read_strings()
+        reader.read_workbook()
+        book: Any = reader.wb
+        apply_stylesheet(reader.archive, book)
+        linked = [(sheet.name, link) for sheet, link in reader.parser.find_sheets()]
+    sheets = [(str(title), str(link.target)) for title, link in linked if "chartsheet" not in str(link.Type)]
+    surroundings = Surroundings(
+        shared_texts=reader.shared_strings,
+        epoch=book.epoch,
+        date_styles=frozenset(book._date_formats),
+        duration_styles=frozenset(book._timedelta_formats),
+    )
+    return reader.archive, surroundings, sheets
+
+
+def _beginning(archive: zipfile.ZipFile, path: str) -> bytes:
+    with archive.open(path) as part:
+        return part.read(LOOKED_INTO_BYTES)
+
+
+def _rows(archive: zipfile.ZipFile, path: str, surroundings: Surroundings) -> Iterator[NumberedCells]:
     try:
-        for number, cells in enumerate(_quietly(rows), start=1):
-            yield number, _without_empty_end(cells)
-    except Exception as error:  # as in open_workbook: the sheet itself is parsed only now
+        with archive.open(path) as part:
+            yield from read_worksheet(part, surroundings)
+    except SheetError:
+        raise
+    except Exception as error:  # as in open_workbook: of the zip, the XML, and what cells claim to be
         raise _damaged(error) from error
-
-
-def _without_empty_end(cells: Sequence[object]) -> Sequence[object]:
-    last = len(cells)
-    while last and cells[last - 1] is None:
-        last -= 1
-    return cells[:last]
-
-
-def _quietly(rows: Iterator[T]) -> Iterator[T]:
-    """The rows without the warnings that reading them makes. The filter is set aside before anything is handed out: it is the process's."""
-    while True:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            chunk = list(islice(rows, ROWS_AT_ONCE))
-        if not chunk:
-            return
-        yield from chunk
-
-
-def _refuse_merged(archive: zipfile.ZipFile, sheet: Any) -> None:
-    # In read-only mode openpyxl passes merged cells over; where the sheet lies in the zip is all that it can tell.
-    merged = {cells: range_boundaries(cells) for cells in _merged_cells(archive, sheet._worksheet_path)}
-    below = sorted((first_row or 1, cells) for cells, (_, first_row, _, last_row) in merged.items() if last_row and last_row > 1)
-    if below:
-        names = ", ".join(cells for _, cells in below[:MAX_MERGED_SHOWN]) + ("…" if len(below) > MAX_MERGED_SHOWN else "")
-        raise SheetError(
-            f"{names} 是合并单元格，请取消合并并逐行填写。", f"{names} are merged cells. Unmerge them and fill in every row.", below[0][0]
-        )
-
-
-def _merged_cells(archive: zipfile.ZipFile, part: str) -> set[str]:
-    found: set[str] = set()
-    with archive.open(part) as stream:
-        end = b""
-        while chunk := stream.read(_CHUNK_BYTES):
-            found.update(match.decode() for match in _MERGED.findall(end + chunk))
-            end = chunk[-_LONGEST_MERGED:]
-    return found
 
 
 def _damaged(error: Exception) -> SheetError:

@@ -13,7 +13,7 @@ from tests.cases.world import HERE, read, world
 
 CASES = [case for file in sorted(HERE.glob("*.yaml")) if file.name != "base.yaml" for case in read(file.name)]
 ELSEWHERE = {"rule_failed"}
-"""Tested in `tests/engine/test_rule_failed.py`: a rule has to be broken for it."""
+"""Tested in `tests/engine/test_orders_in_full.py`: a rule has to be broken for it."""
 
 
 def _id(case: dict[str, Any]) -> str:

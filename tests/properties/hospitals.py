@@ -14,6 +14,8 @@ from random import Random
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
+from msgspec.structs import replace
+
 from app.engine.model import (
     STANDARD_FLAGS,
     TITLES,
@@ -166,7 +168,7 @@ def _entry(rng: Random, code: str, codes: Sequence[str], troubled: float) -> Ent
         level=level,
         departments=_some(rng, DEPARTMENTS, 0, 2) if _chance(rng, 0.6) else (DEPARTMENTS[0],),
         service=rng.choice(("", *SERVICES)),
-        hospital_grade=rng.choice(("", f"{level}.1", f"{level}.2.1", f"{level}.10", f"{level}.2.A")),
+        hospital_grade=rng.choice(("", f"{level}.1", f"{level}.2.1", f"{level}.10", f"{level}.2.1.A")),
         item=rng.choice(("", *ITEMS)),
         includes=_some(rng, (*ITEMS, *codes, *NATIONAL), 1, 2) if _chance(rng, 0.3) else (),
         flags=frozenset(flags),
@@ -223,7 +225,7 @@ def _qualification(rng: Random, depth: int) -> Qualification:
         max_idle_years=number(0.2, 1, 2),
         level=number(0.25, 2, 3, 4),
         any_of=tuple(_qualification(rng, depth - 1) for _ in range(rng.randint(1, 2))) if depth and _chance(rng, 0.3) else (),
-        exempt=_qualification(rng, depth - 1) if depth and _chance(rng, 0.3) else None,
+        exempt=replace(_qualification(rng, 0), training=None) if depth and _chance(rng, 0.3) else None,
     )
 
 

@@ -327,7 +327,7 @@ def _standing(case: Case, procedure: Resolved, index: int) -> str:
 
 
 def _operators(case: Case, procedure: Resolved, found: list[Found]) -> list[str]:
-    """People for whom every rule about the person holds (reading 30)."""
+    """People whom no rule about the person bars (reading 30; a hospital may have loosened one to an obligation)."""
     barred = any(disposition is Disposition.FINAL and code not in ABOUT_THE_PERSON for code, disposition in found)
     if case.people is None or barred or not procedure.remaining:
         return []
@@ -335,7 +335,7 @@ def _operators(case: Case, procedure: Resolved, found: list[Found]) -> list[str]
         [
             person
             for number, person in case.people.items()
-            if number != procedure.operator and not list(about_operator(case, procedure, person))
+            if number != procedure.operator and not _barred(case, about_operator(case, procedure, person))
         ],
         case.order.department,
     )
@@ -353,10 +353,14 @@ def _stand_ins(case: Case, staff: str, role: TeamRole) -> list[str]:
             for number, person in case.people.items()
             if number != staff
             and any(grant.state is GrantState.ACTIVE for grant in graded(person, role, asked))
-            and not list(about_member(case, role, person))
+            and not _barred(case, about_member(case, role, person))
         ],
         named.staff.department if named else None,
     )
+
+
+def _barred(case: Case, reason_codes: Iterator[str]) -> bool:
+    return any(_disposition(case, reason_code) in DENYING for reason_code in reason_codes)
 
 
 def _listed(people: list[Person], own: str | None) -> list[str]:
@@ -423,4 +427,9 @@ def _override(
         "denied_before": any(one.decision is Verdict.DENY for one in past),
         "other_patient": other_patient,
     }
-    return JudgedOverride("reported" if (declared.reported_to or "").strip() and declared.reported_at else "pending_report", late, missing, tuple(flag for flag, raised in flags.items() if raised))
+    return JudgedOverride(
+        "reported" if (declared.reported_to or "").strip() and declared.reported_at else "pending_report",
+        late,
+        missing,
+        tuple(flag for flag, raised in flags.items() if raised),
+    )

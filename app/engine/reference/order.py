@@ -41,11 +41,12 @@ class Case:
 
 @dataclass
 class Resolved:
-    """One procedure: `family` holds the indexes of all catalog entries of its code, or of the combinations that it is part of,
-    `remaining` of those that it may mean; `pool` the entries whose flags, stops and level count."""
+    """One procedure. `judged_as` is its code, or the combinations that it is part of; `family` holds the indexes of all catalog
+    entries of these, `remaining` of those that it may mean; `pool` the entries whose flags, stops and level count."""
 
     code: str
     operator: str
+    judged_as: list[str]
     family: list[int] = field(default_factory=list)
     remaining: list[int] = field(default_factory=list)
     pool: list[Entry] = field(default_factory=list)
@@ -125,12 +126,12 @@ def _left(case: Case, code: str, procedure: Procedure) -> list[int]:
 
 def _find_entries(case: Case, procedure: Procedure) -> Resolved:
     hospital, code = case.hospital, normalize_procedure(procedure.code)
-    found = Resolved(code, procedure.operator)
     combinations = [] if parts_of(code) else [whole for whole in _combinations(case) if _is_part(hospital, code, whole)]
-    for whole in combinations or [code]:
+    found = Resolved(code, procedure.operator, judged_as=combinations or [code])
+    for whole in found.judged_as:
         found.family += [index for index in entries_of(hospital, whole) if index not in found.family]
     if combinations or _base(case, code):
-        for whole in combinations or [code]:
+        for whole in found.judged_as:
             found.remaining += [index for index in _left(case, whole, procedure) if index not in found.remaining]
         found.pool = [hospital.entries[index] for index in found.remaining]
     elif found.family:
@@ -171,7 +172,7 @@ def _combinations(case: Case) -> list[str]:
 
 def _watched(hospital: Hospital, procedure: Resolved) -> set[str]:
     """The codes under which a procedure is watched (reading 9)."""
-    codes = {procedure.code, *(entry.code for entry in procedure.pool)}
+    codes = {procedure.code, *procedure.judged_as, *(entry.code for entry in procedure.pool)}
     codes |= {part for code in codes for part in parts_of(code)}
     return codes | {hospital.aliases[code] for code in codes if code in hospital.aliases}
 

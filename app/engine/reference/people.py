@@ -104,7 +104,7 @@ def _covers(case: Case, procedure: Resolved, grant: Grant, index: int) -> bool |
         case ScopeType.LEVEL:
             covered = (procedure.level or 4) <= 2 and entry.level <= int(grant.scope)
         case ScopeType.TECHNOLOGY:
-            covered = index in procedure.remaining and any(one.id == grant.scope and one.grantable for one in procedure.certain)
+            covered = any(one.id == grant.scope and one.grantable for one in procedure.certain)
         case ScopeType.CODE | ScopeType.ITEM:
             direct = _direct(hospital, grant)
             sources = [hospital.entries[source] for source in direct if index in _reached(hospital, grant, source)]
