@@ -1,0 +1,5 @@
+"""`python -m app` is `surgate`."""
+
+from app.cli import main
+
+main(prog_name="surgate")
