@@ -145,7 +145,7 @@ def _errors_of(content: object) -> list[FieldError]:
 def _walk(value: Any, kind: inspect.Type, place: str) -> Iterator[FieldError]:
     """Every error of a value against a type, with its place."""
     inner = _inner(kind)
-    if value is None and inner is not kind:
+    if value is None and _nullable(kind):
         return
     if isinstance(inner, inspect.StructType):
         yield from _walk_struct(value, inner, place)
@@ -166,6 +166,12 @@ def _inner(kind: inspect.Type) -> inspect.Type:
     if isinstance(kind, inspect.UnionType):
         return next(_inner(t) for t in kind.types if not isinstance(t, inspect.NoneType))
     return kind
+
+
+def _nullable(kind: inspect.Type) -> bool:
+    if isinstance(kind, inspect.Metadata):
+        return _nullable(kind.type)
+    return isinstance(kind, inspect.UnionType) and any(isinstance(t, inspect.NoneType) for t in kind.types)
 
 
 def _walk_struct(value: Any, kind: inspect.StructType, place: str) -> Iterator[FieldError]:

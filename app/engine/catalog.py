@@ -147,7 +147,7 @@ class Catalog:
         """The entries that a canonical code means in that department, narrowed by service, item and name."""
         row = self.rows.get(code)
         if row is None:
-            return self._unknown(code, department)
+            return self._unknown(code, department, child)
         remaining = row.remaining(department)
         if not remaining:
             return Resolved(code, (), row.entries, row.entries, self._watch_of(row.watch, row.entries), known=True)
@@ -156,10 +156,8 @@ class Catalog:
             passed_over = _passed_over(remaining, procedure) if procedure.service or procedure.item or procedure.name else ()
             return Resolved(code, remaining, remaining, row.entries, row.watch | entry.watch, True, passed_over)
         kept, passed_over = _narrow(remaining, procedure)
-        if child and self.paediatric is not None:
-            wards = self.paediatric.departments
-            extra = tuple(e for e in row.entries if e not in remaining and not e.departments.isdisjoint(wards))
-            kept += _narrow(extra, procedure)[0]
+        if child:
+            kept += _narrow(self._paediatric(row, remaining), procedure)[0]
         return Resolved(code, kept, kept, row.entries, self._watch_of(row.watch, kept), True, passed_over)
 
     def combination_rows(self, codes: Sequence[str], department: str | None) -> Mapping[str, tuple[str, ...]]:
@@ -178,19 +176,25 @@ class Catalog:
     def resolve_as(self, combinations: Iterable[str], code: str, procedure: Procedure, department: str | None, child: bool) -> Resolved:
         """A part of combinations that the order holds in full: judged as those, while its own code still identifies technologies."""
         found = [self.resolve(combination, procedure, department, child) for combination in combinations]
-        entries = tuple(e for r in found for e in r.entries)
+        entries = tuple(dict.fromkeys(e for r in found for e in r.entries))
         watch = frozenset().union(self._watch((code,)), *(r.watch for r in found))
         passed_over = tuple(dict.fromkeys(p for r in found for p in r.passed_over))
-        return Resolved(code, entries, entries, tuple(e for r in found for e in r.siblings), watch, True, passed_over)
+        return Resolved(code, entries, entries, tuple(dict.fromkeys(e for r in found for e in r.siblings)), watch, True, passed_over)
 
-    def _unknown(self, code: str, department: str | None) -> Resolved:
+    def _paediatric(self, row: CodeRow, remaining: tuple[CatalogEntry, ...]) -> tuple[CatalogEntry, ...]:
+        """The paediatric entries of a code that count for a child beside those that remain for the department."""
+        wards = self.paediatric.departments if self.paediatric is not None else frozenset()
+        return tuple(e for e in row.entries if e not in remaining and not e.departments.isdisjoint(wards))
+
+    def _unknown(self, code: str, department: str | None, child: bool) -> Resolved:
         """An unknown code; of an unknown combination the parts' stops, flags and levels still count."""
         pool: tuple[CatalogEntry, ...] = ()
         watch = self._watch((code,))
         for part in parts_of(code):
             row = self.rows.get(part)
             if row is not None:
-                pool += row.remaining(department) or row.entries
+                remaining = row.remaining(department)
+                pool += (remaining + self._paediatric(row, remaining)) if child and remaining else remaining or row.entries
                 watch |= row.watch
         return Resolved(code, (), pool, (), self._watch_of(watch, pool), known=False)
 
@@ -198,9 +202,10 @@ class Catalog:
         return part == code or self.aliases.get(part) == code or self.aliases.get(code) == part
 
     def _watch(self, codes: Iterable[str]) -> frozenset[str]:
-        """The codes by which technologies are identified: each code, its parts, and the national code of all of these."""
+        """The codes by which technologies are identified: each code, its parts, the national codes of all of these and their parts."""
         plain = {piece for code in codes for piece in (code, *parts_of(code))}
-        return frozenset(plain | {self.national(piece) for piece in plain})
+        national = {self.national(piece) for piece in plain}
+        return frozenset(plain | national | {part for code in national for part in parts_of(code)})
 
     @staticmethod
     def _watch_of(watch: frozenset[str], entries: Iterable[CatalogEntry]) -> frozenset[str]:

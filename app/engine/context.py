@@ -107,6 +107,11 @@ class OrderContext:
         """Whether an entry of the order is flagged as done on bypass."""
         return any("bypass" in procedure.resolved.flags for procedure in self.procedures)
 
+    def has(self, evidence: str) -> bool:
+        """Whether the order carries that evidence; a blank one is none."""
+        number: str | None = getattr(self.evidence, evidence)
+        return number is not None and bool(number.strip())
+
     def about(self) -> Mapping[str, object]:
         """The facts of the subject that texts name: the case has none beside those of its rules."""
         return {}
@@ -133,6 +138,7 @@ class ProcedureContext:
         code: str,
         resolved: Resolved,
         technologies: tuple[Identified, ...],
+        level: int | None,
         question: Question,
         operator: PersonRow | None,
         standings: tuple[Standing | None, ...],
@@ -143,7 +149,7 @@ class ProcedureContext:
         self.resolved = resolved
         self.technologies = technologies
         self.question = question
-        self.level: int | None = 4 if question.raised else resolved.level
+        self.level = level
         self.operator = operator
         self.standings = standings
 

@@ -49,7 +49,7 @@ def may_operate(ctx: ProcedureContext, number: str) -> bool:
     if any(s is not None for s in standing):
         return False
     procedure = msgspec.structs.replace(ctx.procedure, operator=number)
-    other = ProcedureContext(ctx.whole, procedure, ctx.code, resolved, ctx.technologies, ctx.question, row, standing)
+    other = ProcedureContext(ctx.whole, procedure, ctx.code, resolved, ctx.technologies, ctx.level, ctx.question, row, standing)
     return not any(f.disposition in DENYING for f in run(_PERSON_RULES, other, ctx.whole))
 
 
@@ -84,7 +84,7 @@ def _keys_of_rarest(ctx: ProcedureContext) -> list[str]:
     assert matrix is not None
 
     def keys(entry: CatalogEntry) -> list[str]:
-        by_level = () if ctx.question.raised or entry.level >= ITEMIZED_FROM_LEVEL else entry.level_covers
+        by_level = () if ctx.question.level >= ITEMIZED_FROM_LEVEL else entry.level_covers
         return [*(cover.key for cover in entry.covers), *by_level, *ctx.question.technology_keys]
 
     return min(map(keys, ctx.resolved.entries), key=lambda ks: sum(len(n) for k in ks for n in matrix.holders.get(k, {}).values()))

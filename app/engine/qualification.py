@@ -27,15 +27,21 @@ class Shortfall(Value, frozen=True):
         return {"asked": self.asked, "required": self.required, "actual": self.actual}
 
 
-def asks_training(technology: Technology) -> bool:
-    """Whether training or an exemption must be on record. It must, unless the qualification says otherwise or leaves it to alternatives."""
-    return all(q.training is not False and not any(a.training is not None for a in q.any_of) for q in technology.qualification)
+def asks_training(technology: Technology, level: int | None) -> bool:
+    """Whether training or an exemption must be on record at that level. It must, unless the qualification says otherwise or leaves it to
+    alternatives."""
+    tables = [q for q in technology.qualification if q.level in (None, level)]
+    return all(q.training is not False and not any(a.training is not None for a in q.any_of) for q in tables)
 
 
 def is_exempt(row: PersonRow, technology: Technology, level: int | None, day: date) -> bool:
     """Whether the person meets the numbers that lift the training."""
-    exempting = [q.exempt for q in technology.qualification if q.exempt is not None and q.level in (None, level)]
-    return any(not shortfalls(row, technology, exempt, level, day) for exempt in exempting)
+    return any(_exempts(row, technology, q, level, day) for q in technology.qualification if q.level in (None, level))
+
+
+def _exempts(row: PersonRow, technology: Technology, table: Qualification, level: int | None, day: date) -> bool:
+    exempt = table.exempt
+    return exempt is not None and exempt.level in (None, level) and not shortfalls(row, technology, exempt, level, day)
 
 
 def unmet(row: PersonRow, technology: Technology, level: int | None, day: date) -> list[Shortfall]:
@@ -75,8 +81,7 @@ def shortfalls(row: PersonRow, technology: Technology, table: Qualification, lev
 def _alternative_holds(row: PersonRow, technology: Technology, table: Qualification, level: int | None, day: date) -> bool:
     if table.level not in (None, level):
         return False
-    exempt = table.exempt is not None and not shortfalls(row, technology, table.exempt, level, day)
-    if table.training and not exempt and not row.trained(technology.id, day):
+    if table.training and not row.trained(technology.id, day) and not _exempts(row, technology, table, level, day):
         return False
     return not shortfalls(row, technology, table, level, day)
 

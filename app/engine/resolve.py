@@ -9,7 +9,7 @@ from app.engine.codes import normalize_procedure
 from app.engine.context import OrderContext, ProcedureContext
 from app.engine.model import Procedure, ScopeType
 from app.engine.standing import Question, standings
-from app.engine.technologies import Identified, raises_to_level_4
+from app.engine.technologies import RAISED_LEVEL, Identified, raises_level
 
 _NO_TECHNOLOGIES: tuple[Identified, ...] = ()
 
@@ -49,11 +49,12 @@ def _may_combine(catalog: Catalog, codes: Sequence[str]) -> bool:
 def _context(
     whole: OrderContext, procedure: Procedure, code: str, resolved: Resolved, technologies: tuple[Identified, ...]
 ) -> ProcedureContext:
+    level = resolved.level
+    keys: tuple[str, ...] = ()
     if technologies:
+        level = RAISED_LEVEL if raises_level(technologies) else level
         keys = tuple([scope_key(ScopeType.TECHNOLOGY, i.technology.id) for i in technologies if i.certain and i.technology.grantable])
-        question = Question(whole.department, whole.first_day, whole.last_day, keys, raises_to_level_4(technologies))
-    else:
-        question = Question(whole.department, whole.first_day, whole.last_day)
+    question = Question(whole.department, whole.first_day, whole.last_day, level or RAISED_LEVEL, keys)
     operator = whole.matrix.person(procedure.operator) if whole.matrix is not None else None
     standing = standings(operator.grants, resolved.entries, resolved.siblings, question) if operator is not None else ()
-    return ProcedureContext(whole, procedure, code, resolved, technologies, question, operator, standing)
+    return ProcedureContext(whole, procedure, code, resolved, technologies, level, question, operator, standing)

@@ -28,14 +28,14 @@ class Standing(Value, frozen=True):
 
 
 class Question(Value, frozen=True):
-    """What is asked of grants beside the entry: for which department, on which days (that of surgery and the last one that counts), under
-    which technology scopes, and whether a restricted technology raises the procedure to level 4."""
+    """What is asked of grants beside the entry: for which department, on which days (that of surgery and the last one that counts), at which
+    level the procedure is managed, and under which technology scopes it may be granted."""
 
     department: str | None
     first_day: date
     last_day: date
+    level: int
     technology_keys: tuple[str, ...] = ()
-    raised: bool = False
 
 
 def standings(
@@ -47,24 +47,23 @@ def standings(
 
 def is_granted(held: Mapping[str, tuple[Grant, ...]], entry: CatalogEntry, question: Question) -> bool:
     """Whether one of the grants held covers the entry and is in order on every day that counts."""
-    level = EVALUATED_LEVEL if question.raised else entry.level
     department = question.department
     for key, departments in entry.covers:
         for grant in held.get(key, _NO_GRANTS):
             if (not grant.department or _department_fits(grant, entry, departments, department)) and (
-                _problem(grant, question.first_day, question.last_day, level) is None
+                _problem(grant, question.first_day, question.last_day, question.level) is None
             ):
                 return True
     return any(
-        _department_fits(grant, entry, None, department) and _problem(grant, question.first_day, question.last_day, level) is None
-        for key in _other_keys(entry, level, question)
+        _department_fits(grant, entry, None, department) and _problem(grant, question.first_day, question.last_day, question.level) is None
+        for key in _other_keys(entry, question)
         for grant in held.get(key, ())
     )
 
 
-def _other_keys(entry: CatalogEntry, level: int, question: Question) -> tuple[str, ...]:
+def _other_keys(entry: CatalogEntry, question: Question) -> tuple[str, ...]:
     """Scopes beside code and item: the level, up to 2, and technologies that are grantable."""
-    return question.technology_keys if level >= ITEMIZED_FROM_LEVEL else entry.level_covers + question.technology_keys
+    return question.technology_keys if question.level >= ITEMIZED_FROM_LEVEL else entry.level_covers + question.technology_keys
 
 
 def _department_fits(grant: Grant, entry: CatalogEntry, starts: frozenset[str] | None, department: str | None) -> bool:
@@ -104,49 +103,48 @@ def _in_force(grant: Grant, question: Question) -> bool:
 
 
 def _why_not(held: Mapping[str, tuple[Grant, ...]], entry: CatalogEntry, siblings: Sequence[CatalogEntry], question: Question) -> Standing:
-    level = EVALUATED_LEVEL if question.raised else entry.level
     found = [
         _of_grant(grant, problem, question.last_day)
-        for grant in _covering(held, entry, level, question)
-        if (problem := _problem(grant, question.first_day, question.last_day, level)) is not None
+        for grant in _scoped(held, entry, question, fitting=True)
+        if (problem := _problem(grant, question.first_day, question.last_day, question.level)) is not None
     ]
-    found += _other_grants(held, entry, siblings, level, question)
+    found += _other_grants(held, entry, siblings, question)
     if not found:
         return Standing("grant_missing", {"item": entry.entry.item, "entry": entry.code})
     return min(found, key=lambda standing: _RANK[standing.code])
 
 
-def _covering(held: Mapping[str, tuple[Grant, ...]], entry: CatalogEntry, level: int, question: Question) -> Iterable[Grant]:
-    covers = (*entry.covers, *(Cover(key, None) for key in _other_keys(entry, level, question)))
+def _scoped(held: Mapping[str, tuple[Grant, ...]], entry: CatalogEntry, question: Question, *, fitting: bool) -> Iterable[Grant]:
+    """The grants whose scope covers the entry and whose department fits it, or does not."""
+    covers = (*entry.covers, *(Cover(key, None) for key in _other_keys(entry, question)))
     for key, starts in covers:
         for grant in held.get(key, ()):
-            if _department_fits(grant, entry, starts, question.department):
+            if _department_fits(grant, entry, starts, question.department) is fitting:
                 yield grant
 
 
 def _other_grants(
-    held: Mapping[str, tuple[Grant, ...]], entry: CatalogEntry, siblings: Sequence[CatalogEntry], level: int, question: Question
+    held: Mapping[str, tuple[Grant, ...]], entry: CatalogEntry, siblings: Sequence[CatalogEntry], question: Question
 ) -> Iterable[Standing]:
     """Grants in force that do not cover the entry but come near: a level grant, one for a lower or another department's entry of the same
     code, one whose department does not fit."""
-    if level >= ITEMIZED_FROM_LEVEL:
+    if question.level >= ITEMIZED_FROM_LEVEL:
         for key in entry.level_covers:
             for grant in held.get(key, ()):
                 if _department_fits(grant, entry, None, question.department) and _in_force(grant, question):
-                    yield Standing("grant_not_itemized", {"grant": grant.id, "granted_level": grant.scope, "managed_level": level})
+                    yield Standing("grant_not_itemized", {"grant": grant.id, "granted_level": grant.scope, "managed_level": question.level})
     for sibling in siblings:
         if sibling is not entry:
             yield from _of_sibling(held, entry, sibling, question)
-    for key, _ in entry.covers:
-        for grant in held.get(key, ()):
-            if grant.department and _in_force(grant, question):
-                yield Standing("grant_department_mismatch", {"grant": grant.id, "granted_department": grant.department})
+    for grant in _scoped(held, entry, question, fitting=False):
+        if _in_force(grant, question):
+            yield Standing("grant_department_mismatch", {"grant": grant.id, "granted_department": grant.department})
 
 
 def _of_sibling(
     held: Mapping[str, tuple[Grant, ...]], entry: CatalogEntry, sibling: CatalogEntry, question: Question
 ) -> Iterable[Standing]:
-    for grant in _covering(held, sibling, sibling.level, question):
+    for grant in _scoped(held, sibling, question, fitting=True):
         if not _in_force(grant, question):
             continue
         if sibling.lower_than(entry):

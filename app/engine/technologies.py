@@ -100,9 +100,13 @@ def _by_code(technologies: Iterable[Technology]) -> dict[str, tuple[Technology, 
     return {code: tuple(held) for code, held in found.items()}
 
 
-def raises_to_level_4(identified: Iterable[Identified]) -> bool:
-    """A restricted technology makes every procedure that identified it level 4 (SGM-2022 art. 20), and so does one that cannot be told."""
+RAISED_LEVEL = 4
+"""The level at which a restricted technology is managed (SGM-2022 art. 20)."""
+
+
+def raises_level(identified: Iterable[Identified]) -> bool:
+    """Whether a technology raises the procedure to level 4: a restricted one does, also where a missing diagnosis leaves it open."""
     return any(i.restricted for i in identified)
 
 
-__all__ = ["Identified", "Technologies", "raises_to_level_4"]
+__all__ = ["RAISED_LEVEL", "Identified", "Technologies", "raises_level"]

@@ -116,9 +116,9 @@ class _Loader:
         )
 
     def _settings(self) -> Settings | None:
-        data = _read(self._folder / HOSPITAL_FILE, HOSPITAL_FILE, self._problems)
-        if data is not None:
-            return read_hospital(HOSPITAL_FILE, data, self._problems)
+        if (self._folder / HOSPITAL_FILE).is_file():
+            data = _read(self._folder / HOSPITAL_FILE, HOSPITAL_FILE, self._problems)
+            return None if data is None else read_hospital(HOSPITAL_FILE, data, self._problems)
         if (self._folder / SHARED_FILE).is_file():
             zh, en = (
                 "这是供各医院引用的公共数据包，不能作为医院导入。",
@@ -156,10 +156,11 @@ class _Loader:
         return merged, complete
 
     def _given(self, prefix: str, folder: Path) -> dict[str, Given] | None:
+        """What one technologies.toml gives; None, with a problem, where it cannot be read. A hospital need not have one."""
         file = prefix + TECHNOLOGIES_FILE
-        data = _read(folder / TECHNOLOGIES_FILE, file, self._problems)
-        if data is not None:
-            return read_technologies(file, data, self._problems)
+        if (folder / TECHNOLOGIES_FILE).is_file():
+            data = _read(folder / TECHNOLOGIES_FILE, file, self._problems)
+            return None if data is None else read_technologies(file, data, self._problems)
         if prefix:
             self._problems.add(file, "缺少此文件。", "The file is missing.")
         return {}
@@ -168,9 +169,11 @@ class _Loader:
         """The folder of a shared pack: beside this one, or among those that come with the project."""
         beside = self._folder.resolve().parent
         for parent in (beside, SHIPPED_PACKS):
-            data = _read(parent / name / SHARED_FILE, f"{name}/{SHARED_FILE}", self._problems)
-            if data is not None:
-                read_shared(f"{name}/{SHARED_FILE}", data, self._problems)
+            if (parent / name / SHARED_FILE).is_file():
+                file = f"{name}/{SHARED_FILE}"
+                data = _read(parent / name / SHARED_FILE, file, self._problems)
+                if data is not None:
+                    read_shared(file, data, self._problems)
                 return parent / name
         shared = {path.parent.name for parent in (beside, SHIPPED_PACKS) for path in parent.glob(f"*/{SHARED_FILE}")}
         zh, en = hint(Nearest(sorted(shared)).to(name))
@@ -214,9 +217,7 @@ def file_names(table: Table) -> tuple[str, str]:
 
 
 def _read(path: Path, file: str, problems: Problems) -> bytes | None:
-    """The content of a file; None where there is none, or, with a problem, where it cannot be read."""
-    if not path.is_file():
-        return None
+    """The content of a file; None, with a problem, where it cannot be read."""
     try:
         if path.stat().st_size <= MAX_FILE_BYTES:
             return path.read_bytes()

@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping
 from hashlib import blake2b
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -18,12 +18,10 @@ from app.engine.model import Credential, Entry, Grant, GrantRole, ScopeType, Sta
 from app.packs.cells import SCOPES
 from app.packs.problems import CellError, Problems
 from app.packs.references import Known, References
-from app.packs.rows import Progress, Row, heading_of, read_rows
+from app.packs.rows import Progress, Row, headings_of, read_rows
 from app.packs.sheets import Sheet, is_blank
 from app.packs.tables import Table
 from app.packs.texts import shown
-
-T = TypeVar("T")
 
 GRANT_ID_CHARS = 10
 """50 bits: among 400,000 grants two share an id once in 14,000 hospitals, and that is a problem that asks for an `id` column."""
@@ -35,9 +33,9 @@ class Source:
     """A table that is about to be read: its rows, and where complaints of them go. `departments`: the hospital's aliases."""
 
     def __init__(self, table: Table, sheet: Sheet, departments: Mapping[str, str], problems: Problems, progress: Progress | None) -> None:
-        self.table = table
         self.file = sheet.file
         self._sheet = sheet
+        self._headings = headings_of(table, sheet)
         self._departments = departments
         self._problems = problems
         rows = read_rows(table, sheet, problems, progress)
@@ -50,10 +48,10 @@ class Source:
         return self._readable and self._sheet.whole
 
     def problem(self, row: int, column: str, zh: str, en: str) -> None:
-        self._problems.add(self.file, zh, en, row=row, column=heading_of(self.table, self._sheet, column))
+        self._problems.add(self.file, zh, en, row=row, column=self._headings.get(column, column))
 
     def warning(self, row: int | None, column: str, zh: str, en: str) -> None:
-        self._problems.warn(self.file, zh, en, row=row, column=heading_of(self.table, self._sheet, column))
+        self._problems.warn(self.file, zh, en, row=row, column=self._headings.get(column, column))
 
     def department(self, name: str) -> str:
         """The hospital's own name of a department."""

@@ -40,10 +40,10 @@ def read_rows(table: Table, sheet: Sheet, problems: Problems, progress: Progress
     return None if placed is None else _rows(sheet, placed, problems, progress)
 
 
-def heading_of(table: Table, sheet: Sheet, name: str) -> str:
-    """What the file calls a column; its English name where the file does not have it."""
+def headings_of(table: Table, sheet: Sheet) -> dict[str, str]:
+    """What the file calls its columns, by their English names."""
     names = _names(table)
-    return next((heading for heading in sheet.heading if (column := names.get(folded(heading))) and column.name == name), name)
+    return {column.name: heading for heading in sheet.heading if (column := names.get(folded(heading)))}
 
 
 def _names(table: Table) -> dict[str, Column]:

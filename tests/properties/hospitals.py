@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from random import Random
-from typing import TypeVar
+from typing import Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
+from app.engine.codes import normalize_procedure
 from app.engine.model import (
     STANDARD_FLAGS,
     TITLES,
@@ -57,7 +58,6 @@ from app.engine.model import (
     Verdict,
     Volume,
 )
-from app.engine.codes import normalize_procedure
 from app.engine.reasons import BY_CHECKPOINT, REASONS
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -231,22 +231,24 @@ def _qualification(rng: Random, depth: int) -> Qualification:
 
 def _policy(rng: Random) -> Policy:
     dispositions: dict[str, Disposition | ByCheckpoint] = {}
-    if _chance(rng, 0.5):
+    if _chance(rng, 0.4):
         for reason_code in _some(rng, tuple(REASONS), 1, 5):
             dispositions[reason_code] = rng.choice(tuple(Disposition))
         for reason_code in _some(rng, sorted(BY_CHECKPOINT), 0, 2):
             dispositions[reason_code] = _by_checkpoint(rng)
     return Policy(
         dispositions=dispositions,
-        order_right=_chance(rng, 0.3),
+        order_right=_chance(rng, 0.2),
         major_flags=frozenset(_some(rng, STANDARD_FLAGS, 0, 4)) if _chance(rng, 0.3) else Policy().major_flags,
         emergency_reasons=("airway", "trauma") if _chance(rng, 0.3) else Policy().emergency_reasons,
     )
 
 
 def _by_checkpoint(rng: Random) -> ByCheckpoint:
+    choices: tuple[Disposition | None, ...] = (None, *Disposition)
+
     def one() -> Disposition | None:
-        return rng.choice((None, *Disposition))
+        return rng.choice(choices)
 
     return ByCheckpoint(order=one(), notice=one(), anesthesia=one(), intraop=one(), emergency=one())
 
@@ -255,6 +257,7 @@ def _by_checkpoint(rng: Random) -> ByCheckpoint:
 
 _NUMBERS = tuple(f"10{number:02}" for number in range(8))
 _UNKNOWN_NUMBER = "9999"
+_CREDENTIALS: tuple[Literal["training", "exemption"], ...] = ("training", "exemption")
 
 
 def random_people(rng: Random, hospital: Hospital) -> dict[str, Person]:
@@ -272,7 +275,7 @@ def _person(rng: Random, hospital: Hospital, number: str) -> Person:
         name=f"人员{number}",
         department=rng.choice(DEPARTMENTS),
         kind=kind,
-        title=rng.choice(("", *TITLES)) if _chance(rng, 0.5) else "主任医师",
+        title=rng.choice(("", *TITLES)) if _chance(rng, 0.4) else "主任医师",
         license_no="" if _chance(rng, 0.04 if calm else 0.3) else f"L{number}",
         license_valid_to=_perhaps_near(rng, 0.05 if calm else 0.5),
         practice_scope=_some(rng, ("外科", "内科"), 0, 2),
@@ -282,12 +285,15 @@ def _person(rng: Random, hospital: Hospital, number: str) -> Person:
         requalification=rng.choice(tuple(Requalification)) if not calm else rng.choice((Requalification.NONE, Requalification.DONE)),
     )
     technologies = [technology.id for technology in hospital.technologies]
+    grants = [_grant(rng, hospital, number, index, calm) for index in range(rng.randint(2, 12))]
+    if calm and _chance(rng, 0.5):
+        grants += _plenty(rng, hospital, number)
     return Person(
         staff=staff,
-        grants=tuple(_grant(rng, hospital, number, index, calm) for index in range(rng.randint(2, 12))),
+        grants=tuple(grants),
         credentials=tuple(
-            Credential(staff=number, technology=one, kind=rng.choice(("training", "exemption")), issued_on=_near(rng))
-            for one in _some(rng, technologies, 0, 4)
+            Credential(staff=number, technology=one, kind=rng.choice(_CREDENTIALS), issued_on=_near(rng))
+            for one in _some(rng, technologies, 2 if calm else 0, 4)
         ),
         volumes=tuple(_volume(rng, hospital, number) for _ in range(rng.randint(0, 4))),
     )
@@ -319,6 +325,22 @@ def _grant(rng: Random, hospital: Hospital, number: str, index: int, calm: bool)
     )
 
 
+def _plenty(rng: Random, hospital: Hospital, number: str) -> list[Grant]:
+    """What a senior surgeon holds: most codes of the catalog, in force, so that many orders are allowed."""
+    codes = sorted({entry.code for entry in hospital.entries if _chance(rng, 0.85)})
+    return [
+        Grant(
+            id=f"G-{number}-{code}",
+            staff=number,
+            scope_type=ScopeType.CODE,
+            scope=code,
+            valid_from=DAY - timedelta(days=rng.choice((60, 200, 340))),
+            last_evaluated=_perhaps_near(rng, 0.3),
+        )
+        for code in codes
+    ]
+
+
 def _volume(rng: Random, hospital: Hospital, number: str) -> Volume:
     by_technology = _chance(rng, 0.5)
     entry = rng.choice(hospital.entries)
@@ -345,6 +367,9 @@ def random_order(rng: Random, hospital: Hospital, people: Mapping[str, Person]) 
     usual = rng.choice(known)
     operators = [usual if _chance(rng, 0.6) else _somebody(rng, known, 0.03) for _ in range(4)]
     codes = _codes(rng, hospital)
+    if _chance(rng, 0.3):  # one that the department does perform
+        listed = [entry.code for entry in hospital.entries if not entry.departments or department in entry.departments]
+        codes = [rng.choice(listed or codes)]
     return Order(
         request_id="R1",
         checkpoint=checkpoint,
@@ -362,7 +387,7 @@ def random_order(rng: Random, hospital: Hospital, people: Mapping[str, Person]) 
         diagnoses=_some(rng, DIAGNOSES, 1, 2) if _chance(rng, 0.7) else (),
         team=_team(rng, known, checkpoint),
         anesthesia=Anesthesia(rng.choice((None, 1, 2, 3, 4, 5, 6))) if _chance(rng, 0.8) else None,
-        perfusion=Perfusion(rng.choice((None, 1, 2, 3, 4, 5))) if _chance(rng, 0.4) else None,
+        perfusion=Perfusion(rng.choice((None, 1, 2, 3, 4, 5))) if _chance(rng, 0.3) else None,
         evidence=_evidence(rng),
         emergency=_declaration(rng, hospital, known) if _chance(rng, 0.6 if urgency is Urgency.EMERGENCY else 0.05) else None,
     )
@@ -424,20 +449,20 @@ def _planned_start(rng: Random) -> datetime | None:
 
 
 def _team(rng: Random, known: Sequence[str], checkpoint: Checkpoint) -> tuple[TeamMember, ...]:
-    roles = list(_some(rng, tuple(TeamRole), 0, 2))
+    roles = list(_some(rng, tuple(TeamRole), 0, 2)) if _chance(rng, 0.6) else []
     if checkpoint is Checkpoint.ANESTHESIA and _chance(rng, 0.85):
         roles.append(TeamRole.ANESTHESIOLOGIST)
-    if _chance(rng, 0.3):
+    if _chance(rng, 0.2):
         roles.append(TeamRole.PERFUSIONIST)
     return tuple(TeamMember(_somebody(rng, known, 0.04), role) for role in roles)
 
 
 def _evidence(rng: Random) -> Evidence | None:
-    if _chance(rng, 0.15):
+    if _chance(rng, 0.1):
         return None
 
     def paper() -> str | None:
-        return "NO-1" if _chance(rng, 0.75) else rng.choice((None, ""))
+        return "NO-1" if _chance(rng, 0.8) else rng.choice((None, ""))
 
     return Evidence(mdt=paper(), major_approval=paper(), special_approval=paper(), unplanned_reoperation=paper())
 

@@ -14,7 +14,7 @@ from app.engine.decide import decide
 from app.engine.hospital import CompiledHospital
 from app.engine.matrix import Matrix
 from app.engine.model import Decision, Finding, MatrixState, ProcedureResult, Verdict
-from app.engine.reasons import REASONS
+from app.engine.reasons import PRECEDENCE, REASONS
 from app.engine.reference import Found, Judged, JudgedProcedure, judge
 from tests.properties.hospitals import World, random_world
 
@@ -58,6 +58,9 @@ def compare(world: World, decision: Decision, judged: Judged) -> Iterator[str]:
         if compiled != reference:
             yield f"{what}: {compiled!r} | {reference!r}"
 
+    for found in _by_subject(decision):
+        ranks = [PRECEDENCE[one.code] for one in found]
+        yield from differs("findings by precedence", ranks, sorted(ranks))
     yield from differs("decision", decision.decision, judged.decision)
     yield from differs("overridable", decision.overridable, judged.overridable)
     yield from differs("level", decision.level, judged.level)
@@ -114,7 +117,9 @@ def _expected_candidates(world: World, procedure: JudgedProcedure) -> list[tuple
     )
 
 
-def _all_findings(decision: Decision) -> Iterator[Finding]:
-    yield from decision.findings
-    for part in (*decision.procedures, *decision.team):
-        yield from part.findings
+def _all_findings(decision: Decision) -> list[Finding]:
+    return [one for found in _by_subject(decision) for one in found]
+
+
+def _by_subject(decision: Decision) -> list[tuple[Finding, ...]]:
+    return [decision.findings, *(one.findings for one in decision.procedures), *(one.findings for one in decision.team)]

@@ -18,14 +18,14 @@ _FLAG_TEXTS = {
 
 def mdt_missing(ctx: ProcedureContext) -> tuple[Found, ...]:
     """Level 4 without a recorded multidisciplinary discussion."""
-    if ctx.level != 4 or ctx.whole.evidence.mdt:
+    if ctx.level != 4 or ctx.whole.has("mdt"):
         return NOTHING
     return (Found("mdt_missing", {"level": 4}),)
 
 
 def major_procedure_unapproved(ctx: ProcedureContext) -> tuple[Found, ...]:
     """On the major-surgery list, or a new project, without an approval number."""
-    if (not ctx.technologies and not ctx.resolved.flags) or ctx.whole.evidence.major_approval:
+    if (not ctx.technologies and not ctx.resolved.flags) or ctx.whole.has("major_approval"):
         return NOTHING
     listed = next((i.technology for i in ctx.technologies if i.certain and i.technology.kind is TechnologyKind.MAJOR), None)
     project = next((i.technology for i in ctx.technologies if i.certain and i.technology.kind is TechnologyKind.NEW_PROJECT), None)
@@ -50,7 +50,7 @@ def major_patient_unapproved(ctx: OrderContext) -> tuple[Found, ...]:
     if not ctx.order.patient.flags:
         return NOTHING
     flags = [flag for flag in ctx.order.patient.flags if flag in ctx.hospital.policy.major_flags]
-    if not flags or ctx.evidence.major_approval:
+    if not flags or ctx.has("major_approval"):
         return NOTHING
     texts = [_FLAG_TEXTS.get(flag, (flag, flag)) for flag in flags]
     why = {"why_zh": "、".join(zh for zh, _ in texts), "why_en": ", ".join(en for _, en in texts)}
@@ -59,6 +59,6 @@ def major_patient_unapproved(ctx: OrderContext) -> tuple[Found, ...]:
 
 def unplanned_reoperation_unreported(ctx: OrderContext) -> tuple[Found, ...]:
     """Flagged as an unplanned return to theatre, without a report number."""
-    if "unplanned_reoperation" not in ctx.order.patient.flags or ctx.evidence.unplanned_reoperation:
+    if "unplanned_reoperation" not in ctx.order.patient.flags or ctx.has("unplanned_reoperation"):
         return NOTHING
     return (Found("unplanned_reoperation_unreported", {}),)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.engine.context import ProcedureContext
+from app.engine.model import StaffStatus
 from app.engine.reasons import GRANT_FINDINGS
 from app.engine.rules.found import NOTHING, Found
 from app.engine.standing import is_granted
@@ -28,7 +29,7 @@ def order_right(ctx: ProcedureContext) -> tuple[Found, ...]:
     if not requester:
         return (Found("order_right_missing", {"requester": "—"}),)
     row = whole.matrix.person(requester)
-    if row is not None:
+    if row is not None and row.staff.status is StaffStatus.ACTIVE:
         question = ctx.question
         if all(is_granted(row.ordering, e, question) or is_granted(row.grants, e, question) for e in ctx.resolved.entries):
             return NOTHING

@@ -63,7 +63,7 @@ def restricted_filing_due(ctx: ProcedureContext) -> tuple[Found, ...]:
 
 def special_approval_missing(ctx: ProcedureContext) -> tuple[Found, ...]:
     """Organ transplant, assisted reproduction, cell therapy: no approval number."""
-    if not ctx.technologies or ctx.whole.evidence.special_approval:
+    if not ctx.technologies or ctx.whole.has("special_approval"):
         return NOTHING
     return tuple(Found("special_approval_missing", _named(t)) for t in _certain(ctx) if t.kind is TechnologyKind.SPECIAL_LAW)
 
@@ -91,7 +91,7 @@ def restricted_training_missing(ctx: ProcedureContext) -> tuple[Found, ...]:
     return tuple(
         Found("restricted_training_missing", _named(t))
         for t in _demanding(ctx)
-        if asks_training(t) and not operator.trained(t.id, day) and not is_exempt(operator, t, ctx.level, day)
+        if asks_training(t, ctx.level) and not operator.trained(t.id, day) and not is_exempt(operator, t, ctx.level, day)
     )
 
 
@@ -111,7 +111,7 @@ def qualification_unmet(ctx: ProcedureContext) -> tuple[Found, ...]:
 
 def new_project_team_only(ctx: ProcedureContext) -> tuple[Found, ...]:
     """A new-technology project, and the operator is not on its team."""
-    if not ctx.technologies:
+    if not ctx.technologies or ctx.operator is None:
         return NOTHING
     return tuple(
         Found("new_project_team_only", _named(t))
