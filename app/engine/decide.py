@@ -113,7 +113,7 @@ class _Outcome:
     __slots__ = ("lifted", "message", "obligations", "overridable", "override", "verdict")
 
     def __init__(self, whole: OrderContext, findings: Sequence[Finding]) -> None:
-        self.verdict = Verdict.ALLOW
+        self.verdict = _ALLOW
         self.overridable = self.lifted = False
         self.override: OverrideResult | None = None
         self.obligations: tuple[Obligation, ...] = ()

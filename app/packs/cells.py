@@ -266,6 +266,8 @@ def _malformed(written: str, error: MalformedCode) -> CellError:
 
 
 def _no_date(cell: object) -> CellError:
+    if isinstance(cell, str) and cell.startswith("="):
+        return _formula()
     return CellError(
         f"“{shown(cell)}”不是日期，请把该列设为“日期”格式，或填写如 2026-11-22。",
         f'"{shown(cell)}" is no date. Format the column as date, or write it like 2026-11-22.',

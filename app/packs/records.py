@@ -161,9 +161,9 @@ def read_grants(source: Source, references: References) -> Mapping[str, list[Gra
         if not row.whole or scope is None:
             continue
         identity = _identity(values)
-        identities.check(row.number, identity, "相同的授权", "The same grant")
         grant_id = values.setdefault("id", grant_id_of(identity))
-        ids.check(row.number, grant_id, f"授权编号“{grant_id}”", f'Grant id "{grant_id}"')
+        if identities.check(row.number, identity, "相同的授权", "The same grant"):
+            ids.check(row.number, grant_id, f"授权编号“{grant_id}”", f'Grant id "{grant_id}"')
         found[values["staff"]].append(Grant(**values))
     return found
 
@@ -228,10 +228,12 @@ class _Once:
         self._column = column
         self._rows: dict[Hashable, int] = {}
 
-    def check(self, row: int, key: Hashable, zh: str, en: str) -> None:
+    def check(self, row: int, key: Hashable, zh: str, en: str) -> bool:
+        """Whether this is the first time."""
         first = self._rows.setdefault(key, row)
         if first != row:
             self._source.problem(row, self._column, f"{zh}在第{first}行已有。", f"{en} stands in row {first} already.")
+        return first == row
 
 
 def _remember(known: Known, word: str | None) -> None:

@@ -16,6 +16,9 @@ MAX_SHOWN_CHARS = 40
 MAX_LOOKED_FOR = 200
 """Words per list for which the nearest is looked for: one search in a catalog of 10,000 codes takes tens of milliseconds."""
 
+LEAST_LIKENESS = 0.5
+"""As `difflib` measures it: S09 is like S02, and T1 just like T3."""
+
 _BLANKS = re.compile(r"\s+")
 _BRACKETS = str.maketrans("[]【】〔〕", "()()()")
 _REPLACEMENT = "\ufffd"
@@ -49,7 +52,7 @@ class Nearest:
         if word not in self._answers:
             if len(self._answers) >= MAX_LOOKED_FOR:
                 return None
-            self._answers[word] = next(iter(get_close_matches(word, self._words, n=1)), None)
+            self._answers[word] = next(iter(get_close_matches(word, self._words, n=1, cutoff=LEAST_LIKENESS)), None)
         return self._answers[word]
 
 

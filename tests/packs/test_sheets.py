@@ -89,7 +89,7 @@ def test_a_workbook_with_chinese_headings_and_words_gives_the_same_pack(pack: Pa
     write_workbook(
         pack.path / "grants.xlsx",
         ["工号", "授权类型", "授权范围", "科室", "授权角色", "授权起始", "授权截止", "状态"],
-        [100234, "授权项目", "WKJDXX3.2", "胸心外科", "术者", "2026/1/1", datetime.datetime(2028, 12, 31), "启用"],  # noqa: DTZ001
+        [100234, "授权项目", "WKJDXX3.2", "胸心外科", "术者", "2026/1/1", datetime.datetime(2028, 12, 31), "启用"],
         [],
         [100234, "级别", 2, None, "开单权", "2026年1月1日", None, "暂停"],
         [100234, "ASA分级", "Ⅲ级", None, None, date(2026, 1, 1), None, "撤销"],
@@ -164,7 +164,7 @@ def test_a_quote_that_is_never_closed(pack: PackFolder) -> None:
     assert (pack.problem().row, pack.problem().message_zh) == (3, "引号不配对或单元格过长，从这一行起无法读取。")
 
 
-@pytest.mark.parametrize("cell", [35.1, 35.71001, 35, datetime.datetime(2035, 10, 1)])  # noqa: DTZ001
+@pytest.mark.parametrize("cell", [35.1, 35.71001, 35, datetime.datetime(2035, 10, 1)])
 def test_a_code_that_the_spreadsheet_made_a_number_or_date_of(pack: PackFolder, cell: object) -> None:
     grants_workbook(pack, ["100234", "code", cell, "2026-01-01"])
 
@@ -242,7 +242,7 @@ def test_a_second_sheet_with_content_is_warned_of(pack: PackFolder) -> None:
     assert "更多" in warning.message_zh
 
 
-def test_shared_texts_sparse_rows_and_namespace_prefixes_of_other_programs(pack: PackFolder) -> None:
+def test_sparse_rows_and_namespace_prefixes_of_other_programs(pack: PackFolder) -> None:
     grants_workbook(pack, ["100234", "code", "35.71001", "2026-01-01"], ["100234", "code", "88.45001", "2026-02-30"])
     path = pack.path / "grants.xlsx"
     edit_part(path, "xl/worksheets/sheet1.xml", r'<row r="3"', '<row r="9"')
@@ -253,6 +253,33 @@ def test_shared_texts_sparse_rows_and_namespace_prefixes_of_other_programs(pack:
     )
 
     assert (pack.problem().row, pack.problem().column) == (9, "valid_from")
+
+
+SHARED_TEXTS = """<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><si><t>100234</t></si>
+<si><r><t>35.</t></r><r><t>71001</t></r></si></sst>"""
+
+
+def test_shared_texts_as_excel_writes_them(pack: PackFolder) -> None:
+    grants_workbook(pack, ["A", "code", "B", date(2026, 1, 1)])
+    path = pack.path / "grants.xlsx"
+    edit_part(path, "xl/worksheets/sheet1.xml", 't="inlineStr"><is><t>A</t></is>', 't="s"><v>0</v>')
+    edit_part(path, "xl/worksheets/sheet1.xml", 't="inlineStr"><is><t>B</t></is>', 't="s"><v>1</v>')
+    kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sharedStrings+xml"
+    edit_part(path, "[Content_Types].xml", "</Types>", f'<Override PartName="/xl/sharedStrings.xml" ContentType="{kind}"/></Types>')
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("xl/sharedStrings.xml", SHARED_TEXTS)
+
+    (grant,) = pack.load().people[0].grants
+
+    assert (grant.staff, grant.scope, grant.valid_from) == ("100234", "35.71001", date(2026, 1, 1))
+
+
+def test_how_a_text_is_pronounced_is_not_part_of_it(pack: PackFolder) -> None:
+    grants_workbook(pack, ["100234", "code", "35.71001", "2026-01-01"])
+    phonetic = '<t>100234</t><rPh sb="0" eb="1"><t>yi</t></rPh>'
+    edit_part(pack.path / "grants.xlsx", "xl/worksheets/sheet1.xml", "<t>100234</t>", phonetic)
+
+    assert len(pack.load().people[0].grants) == 1
 
 
 @pytest.mark.parametrize(

@@ -285,7 +285,7 @@ def _person(rng: Random, hospital: Hospital, number: str) -> Person:
         requalification=rng.choice(tuple(Requalification)) if not calm else rng.choice((Requalification.NONE, Requalification.DONE)),
     )
     technologies = [technology.id for technology in hospital.technologies]
-    grants = [_grant(rng, hospital, number, index, calm) for index in range(rng.randint(2, 12))]
+    grants = [random_grant(rng, hospital, number, index, calm) for index in range(rng.randint(2, 12))]
     if calm and _chance(rng, 0.5):
         grants += _plenty(rng, hospital, number)
     return Person(
@@ -299,7 +299,8 @@ def _person(rng: Random, hospital: Hospital, number: str) -> Person:
     )
 
 
-def _grant(rng: Random, hospital: Hospital, number: str, index: int, calm: bool) -> Grant:
+def random_grant(rng: Random, hospital: Hospital, number: str, index: int = 0, calm: bool = True) -> Grant:
+    """A grant of that person for something that the hospital has; the calm ones are mostly in force."""
     scope_type = rng.choice((*ScopeType, ScopeType.CODE, ScopeType.CODE, ScopeType.ITEM, ScopeType.ITEM, ScopeType.TECHNOLOGY))
     entry = rng.choice(hospital.entries)
     scopes = {
@@ -462,7 +463,7 @@ def _evidence(rng: Random) -> Evidence | None:
         return None
 
     def paper() -> str | None:
-        return "NO-1" if _chance(rng, 0.8) else rng.choice((None, ""))
+        return "NO-1" if _chance(rng, 0.8) else rng.choice((None, "", "  "))
 
     return Evidence(mdt=paper(), major_approval=paper(), special_approval=paper(), unplanned_reoperation=paper())
 

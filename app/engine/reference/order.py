@@ -174,7 +174,8 @@ def _watched(hospital: Hospital, procedure: Resolved) -> set[str]:
     """The codes under which a procedure is watched (reading 9)."""
     codes = {procedure.code, *procedure.judged_as, *(entry.code for entry in procedure.pool)}
     codes |= {part for code in codes for part in parts_of(code)}
-    return codes | {hospital.aliases[code] for code in codes if code in hospital.aliases}
+    codes |= {hospital.aliases[code] for code in codes if code in hospital.aliases}
+    return codes | {part for code in codes for part in parts_of(code)}
 
 
 def _holds_but_for_diagnosis(way: Identify, watched: Iterable[str], case: Case) -> bool:

@@ -144,33 +144,31 @@ def _problem(case: Case, procedure: Resolved, grant: Grant) -> str | None:
 
 
 def standing(case: Case, procedure: Resolved, person: Person, index: int, roles: tuple[GrantRole, ...] = (GrantRole.OPERATOR,)) -> str:
-    """`granted`, or the finding nearest to a privilege (readings 19, 20)."""
+    """`granted`, or the finding nearest to a privilege (reading 20)."""
+    said = {"grant_missing"}.union(*(_says(case, procedure, grant, index) for grant in person.grants if grant.role in roles))
+    return GRANTED if GRANTED in said else min(said, key=GRANT_FINDINGS.index)
+
+
+def _says(case: Case, procedure: Resolved, grant: Grant, index: int) -> Iterator[str]:
+    """All that one grant says of an entry."""
     entry = case.hospital.entries[index]
-    found = {"grant_missing"}
-    for grant in person.grants:
-        if grant.role not in roles:
-            continue
-        covers = _covers(case, procedure, grant, index)
-        if covers:
-            problem = _problem(case, procedure, grant)
-            if problem is None:
-                return GRANTED
-            found.add(problem)
-        if not _in_force(case, grant):
-            continue
-        if covers is None:
-            found.add("grant_department_mismatch")
-        if grant.scope_type is ScopeType.LEVEL:
-            if (procedure.level or 0) >= 3 and int(grant.scope) >= entry.level and _fits(case, grant, entry):
-                found.add("grant_not_itemized")
-        for other_index in procedure.family:
-            other = case.hospital.entries[other_index]
-            if other_index != index and _covers(case, procedure, grant, other_index):
-                if _is_lower(other, entry):
-                    found.add("grant_level_exceeded")
-                elif other.departments and case.order.department not in other.departments:
-                    found.add("grant_department_mismatch")
-    return min(found, key=GRANT_FINDINGS.index)
+    covers = _covers(case, procedure, grant, index)
+    if covers:
+        yield _problem(case, procedure, grant) or GRANTED
+    if not _in_force(case, grant):
+        return
+    if covers is None:
+        yield "grant_department_mismatch"
+    by_level = grant.scope_type is ScopeType.LEVEL and int(grant.scope) >= entry.level and _fits(case, grant, entry)
+    if by_level and (procedure.level or 0) >= 3:
+        yield "grant_not_itemized"
+    for other_index in procedure.family:
+        other = case.hospital.entries[other_index]
+        if other_index != index and _covers(case, procedure, grant, other_index):
+            if _is_lower(other, entry):
+                yield "grant_level_exceeded"
+            elif other.departments and case.order.department not in other.departments:
+                yield "grant_department_mismatch"
 
 
 def _is_lower(one: Entry, other: Entry) -> bool:
@@ -259,16 +257,21 @@ def about_operator(case: Case, procedure: Resolved, person: Person | None) -> It
         yield "trainee_operator"
     if must_requalify(person.staff):
         yield "requalification_due"
-    barred = [one for one in (standing(case, procedure, person, index) for index in procedure.remaining) if one != GRANTED]
-    if barred:
-        yield min(barred, key=GRANT_FINDINGS.index)
-        if len(procedure.remaining) > 1:
-            yield "entry_ambiguous"
+    yield from _about_privilege([standing(case, procedure, person, index) for index in procedure.remaining])
     for technology in procedure.certain:
         if technology.kind in TRAINED_KINDS:
             yield from _qualification(case, procedure, person, technology)
         if technology.kind is TechnologyKind.NEW_PROJECT and person.staff.staff not in technology.team:
             yield "new_project_team_only"
+
+
+def _about_privilege(standings: list[str]) -> Iterator[str]:
+    """One grant finding, the nearest over the entries that are not covered (reading 21)."""
+    barred = [one for one in standings if one != GRANTED]
+    if barred:
+        yield min(barred, key=GRANT_FINDINGS.index)
+        if len(standings) > 1:
+            yield "entry_ambiguous"
 
 
 def may_order(case: Case, procedure: Resolved, person: Person | None) -> bool:

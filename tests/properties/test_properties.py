@@ -1,0 +1,284 @@
+"""Laws that hold whatever the hospital, the people and the order are.
+
+Each is held over random cases (`hospitals.random_world`); `SURGATE_TEST_SEEDS` says how many, a failure names its seed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from app.engine.decide import OtherPatient, decide
+from app.engine.hospital import CompiledHospital
+from app.engine.matrix import Matrix
+from app.engine.model import (
+    CaseHistory,
+    Decision,
+    Declaration,
+    Disposition,
+    Finding,
+    Hospital,
+    MatrixState,
+    Order,
+    Person,
+    ProcedureResult,
+    TeamResult,
+    Urgency,
+    Verdict,
+)
+from app.engine.reference import OtherPatient as OtherPatientInReference
+from app.engine.reference import judge
+from tests.properties.hospitals import World, random_grant, random_world, respelled
+
+SEEDS = int(os.environ.get("SURGATE_TEST_SEEDS", "3000")) // 3
+DENYING = (Disposition.OVERRIDABLE, Disposition.FINAL)
+
+
+def worlds() -> Iterator[tuple[int, World, Random]]:
+    """The cases, each with a generator for what is changed in it."""
+    for seed in range(SEEDS):
+        yield seed, random_world(seed), Random(f"change {seed}")
+
+
+def decided(world: World) -> Decision:
+    matrix = Matrix(world.people.values(), MatrixState(1, world.now)) if world.people is not None else None
+    return decide(world.order, CompiledHospital(world.hospital), matrix, world.history, world.now)
+
+
+def with_order(world: World, order: Order) -> World:
+    return World(world.hospital, world.people, order, world.history, world.now)
+
+
+def with_hospital(world: World, hospital: Hospital) -> World:
+    return World(hospital, world.people, world.order, world.history, world.now)
+
+
+def with_people(world: World, people: dict[str, Person]) -> World:
+    return World(world.hospital, people, world.order, world.history, world.now)
+
+
+def findings(decision: Decision) -> list[Finding]:
+    return [*decision.findings, *(one for part in _parts(decision) for one in part.findings)]
+
+
+def found(all_of: tuple[Finding, ...]) -> set[tuple[str, Disposition]]:
+    return {(one.code, one.disposition) for one in all_of}
+
+
+def substance(result: ProcedureResult) -> dict[str, Any]:
+    """All of a procedure's result but for how its code was written and in which order its lists are.
+
+    Of several entries that remain, which one gives the result its name is the catalog's order.
+    """
+    return {
+        "code": result.code,
+        "level": result.level,
+        "entry": result.entry if not result.candidates else None,
+        "operator": result.operator,
+        "decision": result.decision,
+        "technologies": set(result.technologies),
+        "candidates": sorted(map(str, result.candidates)),
+        "findings": found(result.findings),
+        "operators": [one.staff for one in result.operators],
+    }
+
+
+# ------------------------------------------------------------------------------------------------ grants
+
+
+def test_a_further_grant_never_denies_what_was_allowed() -> None:
+    """A grant takes nothing away, not even a revoked one: what is allowed stays so, the case and each part of it.
+
+    It may change the finding of what is denied (from missing to another department's, say), and a policy may have made that one final;
+    so an override is no part of this law.
+    """
+    allowed = 0
+    for seed, world, rng in worlds():
+        if world.people is None:
+            continue
+        operators = [one.operator for one in world.order.procedures if one.operator in world.people]
+        holder = rng.choice([*world.people, *operators])
+        further = tuple(random_grant(rng, world.hospital, holder, 100 + index, calm=_coin(rng)) for index in range(5))
+        person = world.people[holder]
+        richer = {**world.people, holder: replace(person, grants=further[:2] + person.grants + further[2:])}
+        before, after = decided(world), decided(with_people(world, richer))
+        for was, now in zip(_parts(before), _parts(after), strict=True):
+            assert was.decision is not Verdict.ALLOW or now.decision is Verdict.ALLOW, f"seed {seed}"
+        if before.decision is Verdict.ALLOW:
+            allowed += 1
+            assert after.decision is Verdict.ALLOW, f"seed {seed}"
+    assert allowed
+
+
+def _coin(rng: Random) -> bool:
+    return rng.random() < 0.5
+
+
+def _parts(decision: Decision) -> list[ProcedureResult | TeamResult]:
+    return [*decision.procedures, *decision.team]
+
+
+# ------------------------------------------------------------------------------------------------ how the order is written
+
+
+def test_the_order_of_procedures_does_not_matter() -> None:
+    for seed, world, rng in worlds():
+        places = list(range(len(world.order.procedures)))
+        rng.shuffle(places)
+        moved = with_order(world, replace(world.order, procedures=tuple(world.order.procedures[place] for place in places)))
+        before, after = decided(world), decided(moved)
+        assert (after.decision, after.level, after.overridable) == (before.decision, before.level, before.overridable), f"seed {seed}"
+        assert found(after.findings) == found(before.findings), f"seed {seed}"
+        for place, result in zip(places, after.procedures, strict=True):
+            assert substance(result) == substance(before.procedures[place]), f"seed {seed}, procedure {place}"
+
+
+def test_equal_spellings_of_a_code_give_equal_answers() -> None:
+    """Full width, blanks, capital X, `*` for `x`, a combination's parts in another order."""
+
+    def answer(world: World) -> Any:
+        answered: dict[str, Any] = msgspec.to_builtins(decided(world))
+        for procedure in answered["procedures"]:
+            del procedure["as_sent"]
+        return answered
+
+    for seed, world, rng in worlds():
+        canonical = [one.code for one in decided(world).procedures]
+        rewritten = tuple(replace(one, code=respelled(rng, code)) for one, code in zip(world.order.procedures, canonical, strict=True))
+        assert answer(with_order(world, replace(world.order, procedures=rewritten))) == answer(world), f"seed {seed}"
+
+
+# ------------------------------------------------------------------------------------------------ what never weakens
+
+
+def test_an_emergency_never_lifts_a_final_finding() -> None:
+    """With a valid declaration: denied where something final was found, allowed where nothing denies, an override otherwise."""
+    seen = set()
+    for seed, world, _ in worlds():
+        after = decided(with_order(world, _declared(world)))
+        dispositions = {one.disposition for one in findings(after)}
+        expected = Verdict.ALLOW
+        if Disposition.FINAL in dispositions:
+            expected = Verdict.DENY
+        elif Disposition.OVERRIDABLE in dispositions:
+            expected = Verdict.OVERRIDE
+        assert after.decision is expected, f"seed {seed}"
+        seen.add(expected)
+    assert seen == set(Verdict)
+
+
+def test_overridable_says_what_a_valid_declaration_would_do() -> None:
+    for seed, world, _ in worlds():
+        if world.order.urgency is Urgency.EMERGENCY:
+            before, after = decided(with_order(world, replace(world.order, emergency=None))), decided(with_order(world, _declared(world)))
+            expected = Verdict.OVERRIDE if before.overridable else before.decision
+            assert after.decision is expected, f"seed {seed}"
+            assert {(one.code, one.disposition) for one in findings(after)} == {(one.code, one.disposition) for one in findings(before)}, (
+                f"seed {seed}"
+            )
+
+
+def _declared(world: World) -> Order:
+    declaration = Declaration(
+        lifesaving=True,
+        no_privileged_operator=True,
+        reason_code=world.hospital.policy.emergency_reasons[0],
+        reason="主动脉夹层破裂",
+        declared_by=next(iter(world.people)) if world.people is not None else "1000",
+    )
+    return replace(world.order, urgency=Urgency.EMERGENCY, emergency=declaration)
+
+
+def test_leaving_out_diagnoses_never_allows_what_was_denied() -> None:
+    """An order without any diagnosis is never judged more mildly than the same order with some, whatever kind of technology they tell.
+
+    Two limits. A hospital whose policy makes `diagnosis_missing` less than a denial has chosen otherwise. And leaving out one diagnosis of
+    several is not seen: what is left may be all there was.
+    """
+    denied = 0
+    for seed, world, _ in worlds():
+        rules = {code: ruled for code, ruled in world.hospital.policy.dispositions.items() if code != "diagnosis_missing"}
+        strict = with_hospital(world, replace(world.hospital, policy=replace(world.hospital.policy, dispositions=rules)))
+        before, after = decided(strict), decided(with_order(strict, replace(world.order, diagnoses=())))
+        parts = zip(before.procedures, after.procedures, strict=True)
+        assert all(now.decision is not Verdict.ALLOW for was, now in parts if was.decision is not Verdict.ALLOW), f"seed {seed}"
+        if before.decision is not Verdict.ALLOW:
+            denied += bool(world.order.diagnoses)
+            assert after.decision is not Verdict.ALLOW, f"seed {seed}"
+        assert (after.level or 0) >= (before.level or 0), f"seed {seed}"
+    assert denied
+
+
+# ------------------------------------------------------------------------------------------------ how the data is written
+
+
+def _shuffled(rng: Random, hospital: Hospital) -> Hospital:
+    return replace(
+        hospital,
+        entries=tuple(rng.sample(hospital.entries, len(hospital.entries))),
+        technologies=tuple(rng.sample(hospital.technologies, len(hospital.technologies))),
+        aliases=dict(rng.sample(list(hospital.aliases.items()), len(hospital.aliases))),
+    )
+
+
+def _doubled(rng: Random, hospital: Hospital) -> Hospital:
+    """A few entries and a technology twice. A policy for `entry_ambiguous` goes: a row that is there twice is two rows to choose from."""
+    rules = {code: ruled for code, ruled in hospital.policy.dispositions.items() if code != "entry_ambiguous"}
+    return replace(
+        hospital,
+        entries=hospital.entries + tuple(rng.sample(hospital.entries, 2)),
+        technologies=hospital.technologies + tuple(rng.sample(hospital.technologies, 1)),
+        policy=replace(hospital.policy, dispositions=rules),
+    )
+
+
+@pytest.mark.parametrize(("change", "whole"), [(_shuffled, True), (_doubled, False)], ids=["order", "duplicates"])
+def test_the_decision_does_not_depend_on_how_the_data_is_listed(change: Callable[[Random, Hospital], Hospital], whole: bool) -> None:
+    for seed, world, rng in worlds():
+        policy = change(rng, world.hospital).policy
+        before = decided(with_hospital(world, replace(world.hospital, policy=policy)))
+        people = {number: _relisted(rng, person, whole) for number, person in (world.people or {}).items()}
+        changed = with_people(world, people) if world.people is not None else world
+        after = decided(with_hospital(changed, change(rng, world.hospital)))
+        assert (after.decision, after.level) == (before.decision, before.level), f"seed {seed}"
+        for was, now in zip(before.procedures, after.procedures, strict=True):
+            assert now.decision is was.decision, f"seed {seed}"
+            assert not whole or substance(now) == substance(was), f"seed {seed}"
+
+
+def _relisted(rng: Random, person: Person, whole: bool) -> Person:
+    """The person's rows in another order; a few grants and credentials twice where `whole` is false (a volume twice is more volume)."""
+    grants = rng.sample(person.grants, len(person.grants))
+    credentials = rng.sample(person.credentials, len(person.credentials))
+    if not whole:
+        grants += grants[:2]
+        credentials += credentials[:1]
+    return replace(
+        person,
+        grants=tuple(grants),
+        credentials=tuple(credentials),
+        volumes=tuple(rng.sample(person.volumes, len(person.volumes))),
+    )
+
+
+# ------------------------------------------------------------------------------------------------ whose case it is
+
+
+def test_another_patients_case_is_refused_but_in_an_emergency() -> None:
+    for seed, world, _ in worlds():
+        other = World(world.hospital, world.people, world.order, CaseHistory("somebody else"), world.now)
+        if world.order.urgency is Urgency.EMERGENCY:
+            fresh = World(world.hospital, world.people, replace(world.order, emergency=None), None, world.now)
+            again = World(world.hospital, world.people, replace(world.order, emergency=None), other.history, world.now)
+            assert decided(again) == decided(fresh), f"seed {seed}"
+        else:
+            with pytest.raises(OtherPatient):
+                decided(other)
+            with pytest.raises(OtherPatientInReference):
+                judge(other.order, other.hospital, other.people, other.history, other.now)
