@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
+from itertools import groupby
 from typing import Any, Literal
 
 import msgspec
 
-from app.engine.catalog import CatalogEntry
+from app.engine.catalog import CatalogEntry, scope_key
 from app.engine.checkpoints import Rule
 from app.engine.decide import decide
 from app.engine.hospital import CompiledHospital
 from app.engine.matrix import Matrix
-from app.engine.model import CaseHistory, Colleague, Decision, Evidence, Finding, Order, Staff, Value, Verdict
+from app.engine.model import CaseHistory, Colleague, Decision, Evidence, Finding, Grant, Order, Staff, Value, Verdict
 from app.engine.rules.found import Found
+from app.engine.standing import Standing
 from app.engine.technologies import Identified
 
 PERSONS = ("operator.staff", "person.staff")
@@ -116,19 +118,18 @@ def _lines(order: Order, explanation: Explanation) -> Iterable[str]:
 
 def _trace_lines(trace: Sequence[TraceStep]) -> Iterable[str]:
     """One line per rule; the rules on technologies are one line where none of their codes is looked for."""
-    untouched: dict[str, int] = {}
-    for step in trace:
-        if step.outcome == "passed" and step.saw.get("technologies") == []:
-            untouched[step.subject] = untouched.get(step.subject, 0) + 1
-        else:
-            yield _step_line(step)
-    for subject, count in untouched.items():
-        yield f"  ✓ {subject:<13} {count} rules on technologies      passed                   没有涉及的技术 no technology is touched by these codes"
+    for _, steps in groupby(trace, key=lambda step: step.subject):
+        looked_at = list(steps)
+        untouched = [s for s in looked_at if s.outcome == "passed" and s.saw.get("technologies") == []]
+        if untouched:
+            name = f"{len(untouched)} rules on technologies"
+            yield f"  ✓ {untouched[0].subject:<13} {name:<32} passed                   没有涉及的技术 no technology is touched by these codes"
+        yield from (_step_line(step) for step in looked_at if step not in untouched)
 
 
 def _step_line(step: TraceStep) -> str:
     saw = ", ".join(f"{path.rsplit('.', 1)[-1]}={_short(value)}" for path, value in step.saw.items() if value not in (None, [], {}))
-    return f"  {_MARKS[step.outcome]} {step.subject:<13} {step.rule:<27} {' '.join(step.found) or step.outcome:<24} {saw}".rstrip()
+    return f"  {_MARKS[step.outcome]} {step.subject:<13} {step.rule:<32} {' '.join(step.found) or step.outcome:<24} {saw}".rstrip()
 
 
 def _finding_lines(subject: str, findings: Iterable[Finding]) -> Iterable[str]:
@@ -141,8 +142,17 @@ def _names(colleagues: Iterable[Colleague]) -> str:
 
 
 def _short(value: object, longest: int = 100) -> str:
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    text = _brief(value)
     return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def _brief(value: object) -> str:
+    """What was seen in few words: of an object its values, of a list its items."""
+    if isinstance(value, dict):
+        return " ".join(_brief(v) for v in value.values() if v not in (None, "", [], {}))
+    if isinstance(value, list):
+        return "; ".join(_brief(v) for v in value)
+    return str(value)
 
 
 def _at(ctx: Any, path: str) -> Any:
@@ -155,18 +165,24 @@ def _at(ctx: Any, path: str) -> Any:
 
 def _plain(value: Any) -> Any:
     """A JSON value for what a rule saw; the engine's own objects by what tells them apart."""
-    if isinstance(value, CatalogEntry):
-        return {"code": value.code, "level": value.level, "item": value.entry.item, "departments": list(value.entry.departments)}
-    if isinstance(value, Identified):
-        return {"id": value.technology.id, "certain": value.certain}
-    if isinstance(value, Staff):
-        return {"staff": value.staff, "kind": value.kind.value, "status": value.status.value, "license_valid_to": value.license_valid_to}
-    if isinstance(value, Evidence):
-        return {name: held for name in value.__struct_fields__ if (held := getattr(value, name)) is not None}
-    if isinstance(value, date):
-        return value.isoformat()
+    described = _DESCRIBED.get(type(value))
+    if described is not None:
+        return described(value)
+    if isinstance(value, dict):
+        return [_plain(v) for v in value.values()]
     if isinstance(value, frozenset):
         return sorted(_plain(v) for v in value)
     if isinstance(value, tuple | list):
         return [_plain(v) for v in value]
     return msgspec.to_builtins(value)
+
+
+_DESCRIBED: Mapping[type, Callable[[Any], Any]] = {
+    CatalogEntry: lambda e: {"code": e.code, "level": e.level, "item": e.entry.item, "departments": list(e.entry.departments)},
+    Identified: lambda i: {"id": i.technology.id, "certain": i.certain},
+    Staff: lambda s: {"staff": s.staff, "kind": s.kind.value, "status": s.status.value, "license_valid_to": _plain(s.license_valid_to)},
+    Standing: lambda s: {"standing": s.code},
+    Grant: lambda g: {"id": g.id, "scope": scope_key(g.scope_type, g.scope), "state": g.state.value, "until": _plain(g.valid_to)},
+    Evidence: lambda e: {name: held for name in e.__struct_fields__ if (held := getattr(e, name)) is not None},
+    date: date.isoformat,
+}

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import date, datetime
-from typing import Annotated, Any
+from itertools import chain, islice
+from typing import Annotated, Any, NoReturn
 
 import msgspec
 from msgspec import inspect
@@ -34,7 +35,7 @@ def decode_order(body: bytes, flags: Collection[str]) -> Order:
     try:
         order = _DECODER.decode(body)
     except (msgspec.ValidationError, UnicodeDecodeError, RecursionError):
-        return _refuse(body)
+        _refuse(body, flags)
     except msgspec.DecodeError as error:
         raise BadInput([FieldError("", "malformed_json", f"不是有效的JSON / not valid JSON: {error}")], malformed=True) from None
     return checked(tidied(order), flags)
@@ -45,7 +46,7 @@ def convert_order(content: object, flags: Collection[str]) -> Order:
     try:
         order = msgspec.convert(content, Order)
     except (msgspec.ValidationError, RecursionError) as error:
-        raise BadInput(_errors_of(content) or [FieldError("", "invalid", str(error))]) from None
+        raise BadInput(_errors_of(content, flags)) from error
     return checked(tidied(order), flags)
 
 
@@ -55,7 +56,8 @@ def checked(order: Order, flags: Collection[str]) -> Order:
     Raises:
         BadInput: a blank id, a code that cannot be one, an unknown flag.
     """
-    errors = [*_blank_ids(order), *_malformed_codes(order), *_unknown_flags(order, flags)]
+    codes = _malformed_codes([p.code for p in order.procedures], order.diagnoses)
+    errors = [*_blank_ids(order), *codes, *_unknown_flags(order.patient.flags, flags)]
     if errors:
         raise BadInput(errors[:MAX_ERRORS])
     return order
@@ -105,41 +107,50 @@ def _blank_ids(order: Order) -> Iterator[FieldError]:
             yield FieldError(field, "blank", "不能为空 / must not be blank")
 
 
-def _malformed_codes(order: Order) -> Iterator[FieldError]:
-    yield from _malformed([p.code for p in order.procedures], "procedures[{}].code", normalize_procedure, "手术操作编码 / procedure code")
-    yield from _malformed(order.diagnoses, "diagnoses[{}]", normalize_diagnosis, "疾病诊断编码 / diagnosis code")
+def _malformed_codes(procedures: Sequence[object], diagnoses: Sequence[object]) -> Iterator[FieldError]:
+    yield from _malformed(procedures, "procedures[{}].code", normalize_procedure, "手术操作编码 / procedure code")
+    yield from _malformed(diagnoses, "diagnoses[{}]", normalize_diagnosis, "疾病诊断编码 / diagnosis code")
 
 
-def _malformed(codes: Sequence[str], field: str, normalize: Callable[[str], str], what: str) -> Iterator[FieldError]:
+def _malformed(codes: Sequence[object], field: str, normalize: Callable[[str], str], what: str) -> Iterator[FieldError]:
     for index, code in enumerate(codes):
         try:
-            normalize(code)
+            if isinstance(code, str) and code:
+                normalize(code)
         except MalformedCode as error:
             yield FieldError(field.format(index), "malformed_code", f"不是有效的{what}: {error}")
 
 
-def _unknown_flags(order: Order, flags: Collection[str]) -> Iterator[FieldError]:
-    for index, flag in enumerate(order.patient.flags):
-        if flag not in flags:
+def _unknown_flags(sent: Sequence[object], flags: Collection[str]) -> Iterator[FieldError]:
+    for index, flag in enumerate(sent):
+        if isinstance(flag, str) and flag not in flags:
             known = ", ".join(sorted(flags))
             yield FieldError(f"patient.flags[{index}]", "unknown_flag", f"未知的患者标记“{flag}” / unknown flag; known are {known}")
 
 
-def _refuse(body: bytes) -> Order:
+def _refuse(body: bytes, flags: Collection[str]) -> NoReturn:
     try:
         content = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadInput([FieldError("", "malformed_json", f"不是有效的JSON / not valid JSON: {error}")], malformed=True) from None
-    raise BadInput(_errors_of(content) or [FieldError("", "invalid", "内容无效 / invalid content")])
+    raise BadInput(_errors_of(content, flags))
 
 
-def _errors_of(content: object) -> list[FieldError]:
-    found: list[FieldError] = []
-    for error in _walk(content, _TYPE, ""):
-        found.append(error)
-        if len(found) == MAX_ERRORS:
-            break
-    return found
+def _errors_of(content: object, flags: Collection[str]) -> list[FieldError]:
+    """Everything that is wrong with content that is no order: by its type, and, as far as the fields can be read, by codes and flags."""
+    raw: dict[Any, Any] = content if isinstance(content, dict) else {}
+    procedures = [p.get("code") if isinstance(p, dict) else None for p in _list(raw.get("procedures"))]
+    patient = raw.get("patient")
+    errors = chain(
+        _walk(content, _TYPE, ""),
+        _malformed_codes(procedures, _list(raw.get("diagnoses"))),
+        _unknown_flags(_list(patient.get("flags")) if isinstance(patient, dict) else (), flags),
+    )
+    return list(islice(errors, MAX_ERRORS)) or [FieldError("", "invalid", "内容无效 / invalid content")]
+
+
+def _list(value: object) -> Sequence[object]:
+    return value if isinstance(value, list) else ()
 
 
 def _walk(value: Any, kind: inspect.Type, place: str) -> Iterator[FieldError]:

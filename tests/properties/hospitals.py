@@ -81,8 +81,24 @@ ALIASES = {
 }
 COMBINATIONS = ("37.2600x001+37.3400x001", "37.26001+37.34001", "37.26001+38.4500x001", "37.26001+37.34001+38.4500x001")
 UNKNOWN_CODES = ("99.9900x001", "37.26001+99.9900x001", "35.9500x006+36.06002", "37.2600x001+38.4500x001")
-DIAGNOSES = ("C00.300x004", "C97", "C97.x00", "C98", "I21.000", "I21", "Q21.100", "D00.000", "C15.900+I21.000")
+DIAGNOSES = (
+    "C00.300x004",
+    "C97",
+    "C97.x00",
+    "C98",
+    "I21.000",
+    "I21",
+    "Q21.100",
+    "D00.000",
+    "C15.900+I21.000",
+    "I25",
+    "C00.3",
+    "M80000/3",
+    "q21.100",
+)
 LISTED_DIAGNOSES: tuple[tuple[str, str] | str, ...] = (("C00", "C97"), "I21", "I21.000", "Q21.100", ("I20", "I25"))
+
+MAX_OPERATORS_LISTED = 10
 
 NEAR_DAYS = (-800, -400, -367, -366, -365, -364, -40, -22, -21, -20, -19, -2, -1, 0, 1, 2, 30)
 
@@ -146,16 +162,20 @@ def random_hospital(rng: Random) -> Hospital:
         aliases["37.26001+37.34001"] = "37.2600x001+37.3400x001"
     technologies = [_technology(rng, f"T{number}", (*codes, *NATIONAL), troubled) for number in range(rng.randint(1, 4))]
     rng.shuffle(entries)
+    zone = rng.choice((ZONE, ZONE, ZoneInfo("Asia/Urumqi"), UTC))
     return Hospital(
         code="h1",
         name="试验医院",
-        time_zone=ZONE,
+        time_zone=zone,
         entries=tuple(entries),
         aliases=aliases,
         technologies=tuple(technologies),
         policy=_policy(rng),
         paediatric=Paediatric(14, frozenset(_some(rng, DEPARTMENTS, 1, 2))) if _chance(rng, 0.4) else None,
-        office_hours=OfficeHours(holidays=frozenset({date(2026, 10, 1), date(2026, 11, 20)})),
+        office_hours=OfficeHours(
+            days=rng.choice((frozenset({1, 2, 3, 4, 5}), frozenset({1, 2, 3, 4, 5, 6}))),
+            holidays=frozenset({date(2026, 10, 1), date(2026, 11, 20)}),
+        ),
     )
 
 
@@ -198,9 +218,10 @@ def _technology(rng: Random, name: str, codes: Sequence[str], troubled: float) -
 
 def _way(rng: Random, codes: Sequence[str]) -> Identify:
     by_combination = _chance(rng, 0.25)
+    by_nothing = _chance(rng, 0.02)
     singles = [code for code in codes if _chance(rng, 0.7) or "+" not in code]
     return Identify(
-        codes=frozenset(_some(rng, codes, 1, 2)) if not by_combination or _chance(rng, 0.3) else frozenset(),
+        codes=frozenset(_some(rng, codes, 1, 2)) if not (by_combination or by_nothing) or _chance(rng, 0.3) else frozenset(),
         all_of=tuple(frozenset(_some(rng, singles, 1, 2)) for _ in range(2)) if by_combination else (),
         with_diagnoses=_some(rng, LISTED_DIAGNOSES, 1, 2) if _chance(rng, 0.35) else (),
         urgency=frozenset(_some(rng, tuple(Urgency), 1, 2)) if _chance(rng, 0.15) else frozenset(),
@@ -208,7 +229,7 @@ def _way(rng: Random, codes: Sequence[str]) -> Identify:
 
 
 def _qualification(rng: Random, depth: int) -> Qualification:
-    """A table of a qualification; `depth` more may be nested in it."""
+    """A table of a qualification; `depth` more may be nested in it. An exemption from training never asks for training itself."""
 
     def number(probability: float, *values: int) -> int | None:
         return rng.choice(values) if _chance(rng, probability) else None
@@ -225,7 +246,7 @@ def _qualification(rng: Random, depth: int) -> Qualification:
         max_idle_years=number(0.2, 1, 2),
         level=number(0.25, 2, 3, 4),
         any_of=tuple(_qualification(rng, depth - 1) for _ in range(rng.randint(1, 2))) if depth and _chance(rng, 0.3) else (),
-        exempt=replace(_qualification(rng, 0), training=None) if depth and _chance(rng, 0.3) else None,
+        exempt=replace(_qualification(rng, depth - 1), training=None) if depth and _chance(rng, 0.3) else None,
     )
 
 
@@ -236,6 +257,8 @@ def _policy(rng: Random) -> Policy:
             dispositions[reason_code] = rng.choice(tuple(Disposition))
         for reason_code in _some(rng, sorted(BY_CHECKPOINT), 0, 2):
             dispositions[reason_code] = _by_checkpoint(rng)
+        if _chance(rng, 0.1):
+            dispositions[rng.choice(tuple(REASONS))] = _by_checkpoint(rng)
     return Policy(
         dispositions=dispositions,
         order_right=_chance(rng, 0.2),
@@ -255,14 +278,21 @@ def _by_checkpoint(rng: Random) -> ByCheckpoint:
 
 # ------------------------------------------------------------------------------------------------ the people
 
-_NUMBERS = tuple(f"10{number:02}" for number in range(8))
+_NUMBERS = tuple(f"10{number:02}" for number in range(16))
 _UNKNOWN_NUMBER = "9999"
 _CREDENTIALS: tuple[Literal["training", "exemption"], ...] = ("training", "exemption")
 
 
 def random_people(rng: Random, hospital: Hospital) -> dict[str, Person]:
-    """4 to 8 people of every kind, with grants that cover much, almost, or not at all."""
-    return {number: _person(rng, hospital, number) for number in _NUMBERS[: rng.randint(4, 8)]}
+    """4 to 8 people (now and then 16) of every kind, with grants that cover much, almost, or not at all."""
+    count = rng.randint(4, 8) if _chance(rng, 0.95) else len(_NUMBERS)
+    people = {number: _person(rng, hospital, number) for number in _NUMBERS[:count]}
+    if count > MAX_OPERATORS_LISTED and _chance(rng, 0.7):  # so many who may do it that the answer can't list them all
+        grants = _plenty(rng, hospital, _NUMBERS[0])
+        for number, person in people.items():
+            mine = tuple(replace(grant, id=f"{grant.id}-{number}", staff=number) for grant in grants)
+            people[number] = replace(person, grants=person.grants + mine)
+    return people
 
 
 def _person(rng: Random, hospital: Hospital, number: str) -> Person:
@@ -273,9 +303,9 @@ def _person(rng: Random, hospital: Hospital, number: str) -> Person:
     staff = Staff(
         staff=number,
         name=f"人员{number}",
-        department=rng.choice(DEPARTMENTS),
+        department=rng.choice((*DEPARTMENTS, "麻醉科")),
         kind=kind,
-        title=rng.choice(("", *TITLES)) if _chance(rng, 0.4) else "主任医师",
+        title=rng.choice(("", "主管技师", *TITLES)) if _chance(rng, 0.4) else "主任医师",
         license_no="" if _chance(rng, 0.04 if calm else 0.3) else f"L{number}",
         license_valid_to=_perhaps_near(rng, 0.05 if calm else 0.5),
         practice_scope=_some(rng, ("外科", "内科"), 0, 2),
@@ -363,7 +393,7 @@ def random_order(rng: Random, hospital: Hospital, people: Mapping[str, Person]) 
     """An order of 1 to 4 procedures at any checkpoint."""
     checkpoint = rng.choice((*Checkpoint, Checkpoint.ORDER))
     urgency = rng.choice((*Urgency, Urgency.EMERGENCY))
-    department = rng.choice((*DEPARTMENTS, DEPARTMENTS[0], DEPARTMENTS[0]))
+    department = rng.choice((*DEPARTMENTS, DEPARTMENTS[0], DEPARTMENTS[0])) if _chance(rng, 0.95) else "急诊科"
     known = tuple(people)
     usual = rng.choice(known)
     operators = [usual if _chance(rng, 0.6) else _somebody(rng, known, 0.03) for _ in range(4)]
@@ -420,7 +450,7 @@ def _procedure(rng: Random, hospital: Hospital, code: str, operator: str) -> Pro
     return Procedure(
         code=respelled(rng, code) if _chance(rng, 0.2) else code,
         operator=operator,
-        item=(like.item or rng.choice(ITEMS)) if _chance(rng, 0.25) else None,
+        item=(like.item or rng.choice(("", *ITEMS))) if _chance(rng, 0.25) else None,
         service=(like.service or rng.choice(SERVICES)) if _chance(rng, 0.25) else None,
         name=rng.choice((like.name, rng.choice(NAMES_AS_SENT))) if _chance(rng, 0.25) else None,
     )

@@ -32,6 +32,7 @@ from app.engine.model import (
     Urgency,
     Verdict,
 )
+from app.engine.reasons import PRECEDENCE
 from app.engine.reference import OtherPatient as OtherPatientInReference
 from app.engine.reference import judge
 from tests.properties.hospitals import World, random_grant, random_world, respelled
@@ -152,6 +153,18 @@ def test_equal_spellings_of_a_code_give_equal_answers() -> None:
         canonical = [one.code for one in decided(world).procedures]
         rewritten = tuple(replace(one, code=respelled(rng, code)) for one, code in zip(world.order.procedures, canonical, strict=True))
         assert answer(with_order(world, replace(world.order, procedures=rewritten))) == answer(world), f"seed {seed}"
+
+
+def test_a_denial_says_the_first_of_what_denies() -> None:
+    """The message is that of a denying finding of the highest precedence, whatever obligations precede it."""
+    for seed, world, _ in worlds():
+        decision = decided(world)
+        denying = [one for one in findings(decision) if one.disposition in DENYING]
+        if decision.decision is Verdict.DENY:
+            first = min(PRECEDENCE[one.code] for one in denying)
+            shown = {one.message.zh for one in denying if PRECEDENCE[one.code] == first}
+            assert any(text in decision.message.zh for text in shown), f"seed {seed}"
+        assert bool(denying) is (decision.decision is not Verdict.ALLOW), f"seed {seed}"
 
 
 # ------------------------------------------------------------------------------------------------ what never weakens
