@@ -1,0 +1,141 @@
+"""The contestants: the engine, and libraries that answer "may this surgeon do this code" inside the process.
+
+Each peer is set up as fast as its documented means allow for this question, and is spared what it is not made for: it is told only the
+grants that are in force on the day, by code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import cedarpy
+from casbin.fast_enforcer import FastEnforcer
+from casbin.model.model_fast import FastModel
+
+from app.engine.decide import decide
+from app.engine.hospital import CompiledHospital
+from app.engine.matrix import Matrix
+from app.engine.model import Order, Verdict
+from loadtests.worlds import NOW, Question, lone_order
+
+
+class Contestant(Protocol):
+    """Somebody who answers questions. `given` says what it holds and is handed, `does` what its answer takes in."""
+
+    name: str
+    given: str
+    does: str
+
+    def prepare(self, question: Question, number: int) -> Any:
+        """The question in the contestant's own form; made before the clock starts, as a service's decoder would."""
+        ...
+
+    def ask(self, prepared: Any) -> bool:
+        """Whether the surgeon may."""
+        ...
+
+
+class Surgate:
+    """The engine, judging a whole order."""
+
+    name = "Surgate"
+    given = "the compiled matrix with all grants, and a whole order of one procedure and no team"
+    does = (
+        "everything: the full `decide`, with the catalog's entry for the department, dates, states and yearly evaluation of grants, "
+        "restricted technologies and training, the register, evidence; a denial comes with its reasons in two languages, the basis in law "
+        "and up to 10 people who may operate instead"
+    )
+
+    def __init__(self, hospital: CompiledHospital, matrix: Matrix) -> None:
+        self.hospital = hospital
+        self.matrix = matrix
+
+    def prepare(self, question: Question, number: int) -> Order:
+        """An order of one procedure."""
+        return lone_order(question, number)
+
+    def ask(self, prepared: Order) -> bool:
+        """Whether the decision allows it."""
+        return decide(prepared, self.hospital, self.matrix, None, NOW).decision is Verdict.ALLOW
+
+
+class Casbin:
+    """pycasbin's FastEnforcer, its policy keyed by surgeon and code, so that a question meets one row at most and never a scan.
+
+    The matcher compares the surgeon only, since the key has already compared both; it is what denies where there is no row. Rows are put
+    into the policy as Casbin's own file adapter does: `add_policies` walks all rows for each row. What the library does on each question
+    is left as it is, such as parsing the matcher again.
+    """
+
+    name = "Casbin"
+    given = "one policy row per grant in force (surgeon, code), keyed by both (`FastEnforcer`, `cache_key_order`); surgeon and code"
+    does = "yes or no; no reasons, dates, departments, technologies, team or record"
+
+    _KEY = (0, 1)
+    _MODEL = """
+[request_definition]
+r = sub, obj
+[policy_definition]
+p = sub, obj
+[policy_effect]
+e = some(where (p.eft == allow))
+[matchers]
+m = r.sub == p.sub
+"""
+
+    def __init__(self, held: Mapping[str, Sequence[str]]) -> None:
+        model = FastModel(self._KEY)
+        model.load_model_from_text(self._MODEL)
+        self.enforcer = FastEnforcer(model, cache_key_order=self._KEY)
+        rows = self.enforcer.get_model()["p"]["p"].policy
+        for surgeon, codes in held.items():
+            for code in codes:
+                rows.append((surgeon, code))
+
+    def prepare(self, question: Question, number: int) -> tuple[str, str]:
+        """Surgeon and code."""
+        return question.surgeon, question.code
+
+    def ask(self, prepared: tuple[str, str]) -> bool:
+        """Whether a row allows it."""
+        return bool(self.enforcer.enforce(*prepared))
+
+
+class Cedar:
+    """Cedar by way of cedarpy, with policy and entities parsed beforehand.
+
+    A surgeon is an entity whose parents are the codes held, so that `in` is one look-up in a set. That is faster than a set of codes as
+    an attribute; one handle with all surgeons is as fast as one of each surgeon's own, since no call copies it; entities sent with each
+    request would be parsed each time; a request of dicts is faster than one of Cedar's own syntax, which is parsed as well.
+    """
+
+    name = "Cedar"
+    given = "one policy, `principal in resource`; one entity per surgeon, whose parents are the codes in force, all parsed beforehand; \
+principal and resource"
+    does = Casbin.does
+
+    _POLICY = "permit(principal, action, resource) when { principal in resource };"
+    _ACTION = {"type": "Action", "id": "operate"}
+
+    def __init__(self, held: Mapping[str, Sequence[str]]) -> None:
+        self.policies = cedarpy.PolicySet.from_str(self._POLICY)
+        entities = [{"uid": _surgeon(s), "attrs": {}, "parents": [_code(c) for c in codes]} for s, codes in held.items()]
+        self.entities = cedarpy.Entities.from_json_str(json.dumps(entities))
+
+    def prepare(self, question: Question, number: int) -> dict[str, dict[str, str]]:
+        """A request."""
+        return {"principal": _surgeon(question.surgeon), "action": self._ACTION, "resource": _code(question.code)}
+
+    def ask(self, prepared: dict[str, dict[str, str]]) -> bool:
+        """Whether the policy permits it."""
+        return cedarpy.is_authorized(prepared, self.policies, self.entities).allowed
+
+
+def _surgeon(staff: str) -> dict[str, str]:
+    return {"type": "Surgeon", "id": staff}
+
+
+def _code(code: str) -> dict[str, str]:
+    return {"type": "Code", "id": code}
