@@ -20,6 +20,8 @@ from app.engine.matrix import Matrix
 from app.engine.model import Order, Verdict
 from loadtests.worlds import NOW, Question, lone_order
 
+_ACTION = {"type": "Action", "id": "operate"}
+
 
 class Contestant(Protocol):
     """Somebody who answers questions. `given` says what it holds and is handed, `does` what its answer takes in."""
@@ -112,12 +114,13 @@ class Cedar:
     """
 
     name = "Cedar"
-    given = "one policy, `principal in resource`; one entity per surgeon, whose parents are the codes in force, all parsed beforehand; \
-principal and resource"
+    given = (
+        "one policy, `principal in resource`; one entity per surgeon, whose parents are the codes in force, all parsed beforehand; "
+        "principal and resource"
+    )
     does = Casbin.does
 
     _POLICY = "permit(principal, action, resource) when { principal in resource };"
-    _ACTION = {"type": "Action", "id": "operate"}
 
     def __init__(self, held: Mapping[str, Sequence[str]]) -> None:
         self.policies = cedarpy.PolicySet.from_str(self._POLICY)
@@ -126,7 +129,7 @@ principal and resource"
 
     def prepare(self, question: Question, number: int) -> dict[str, dict[str, str]]:
         """A request."""
-        return {"principal": _surgeon(question.surgeon), "action": self._ACTION, "resource": _code(question.code)}
+        return {"principal": _surgeon(question.surgeon), "action": _ACTION, "resource": _code(question.code)}
 
     def ask(self, prepared: dict[str, dict[str, str]]) -> bool:
         """Whether the policy permits it."""

@@ -8,7 +8,7 @@ each code is one entry of a department, and a surgeon orders for the own departm
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from random import Random
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -40,9 +40,11 @@ from app.engine.model import (
 )
 
 ZONE = ZoneInfo("Asia/Shanghai")
-NOW = datetime(2026, 11, 22, 9, 0, tzinfo=ZONE)
-START = NOW + timedelta(days=1)
-"""When the operations are planned for."""
+NOW = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
+"""When the orders come in, by the clock of a service."""
+
+START = datetime(2026, 11, 23, 8, 0, tzinfo=timezone(timedelta(hours=8)))
+"""When the operations are planned for, with an offset as it is read from the wire."""
 
 DEPARTMENTS = ("胸心外科", "普通外科", "骨科", "神经外科", "泌尿外科", "妇科", "耳鼻喉科", "眼科", "心内科", "整形外科")
 ENTRIES = 2_000

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from sys import intern
 from typing import NamedTuple
 
 from app.engine.codes import normalize_name, normalize_text, parts_of
@@ -14,8 +15,8 @@ from app.engine.model import Entry, Hospital, Procedure, ScopeType
 
 
 def scope_key(scope_type: ScopeType | str, scope: str | int) -> str:
-    """The key under which grants of that scope are kept, such as `item:WKJDXX3.2`."""
-    return f"{scope_type}:{scope}"
+    """The key under which grants of that scope are kept, such as `item:WKJDXX3.2`; one text in memory for all who hold the scope."""
+    return intern(f"{scope_type}:{scope}")
 
 
 class Cover(NamedTuple):
@@ -53,7 +54,7 @@ class CatalogEntry:
 class CodeRow:
     """All entries of one code, and which of them remain for a department."""
 
-    __slots__ = ("by_department", "code", "entries", "generic", "watch")
+    __slots__ = ("_ready", "by_department", "code", "entries", "generic", "watch")
 
     def __init__(self, code: str, entries: tuple[CatalogEntry, ...], watch: frozenset[str]) -> None:
         self.code = code
@@ -62,10 +63,20 @@ class CodeRow:
         self.generic = tuple(e for e in entries if not e.departments)
         names = {department for e in entries for department in e.departments}
         self.by_department = {name: tuple(e for e in entries if not e.departments or name in e.departments) for name in names}
+        self._ready: dict[str | None, Resolved] = {None: self._resolved(entries), "": self._resolved(self.generic)}
+        self._ready |= {name: self._resolved(remaining) for name, remaining in self.by_department.items()}
 
     def remaining(self, department: str | None) -> tuple[CatalogEntry, ...]:
         """The entries that remain for a department; without one (a look-up) every entry does."""
         return self.entries if department is None else self.by_department.get(department, self.generic)
+
+    def ready(self, department: str | None) -> Resolved:
+        """What the code resolves to for a department when nothing narrows it and the patient is no child."""
+        return self._ready.get(department) or self._ready[""]
+
+    def _resolved(self, remaining: tuple[CatalogEntry, ...]) -> Resolved:
+        pool = remaining or self.entries
+        return Resolved(self.code, remaining, pool, self.entries, self.watch.union(*(e.watch for e in pool)), known=True)
 
 
 class Resolved:
@@ -148,14 +159,14 @@ class Catalog:
         row = self.rows.get(code)
         if row is None:
             return self._unknown(code, department, child)
-        remaining = row.remaining(department)
-        if not remaining:
-            return Resolved(code, (), row.entries, row.entries, self._watch_of(row.watch, row.entries), known=True)
-        if len(remaining) == 1 and not child:
-            entry = remaining[0]
-            passed_over = _passed_over(remaining, procedure) if procedure.service or procedure.item or procedure.name else ()
-            return Resolved(code, remaining, remaining, row.entries, row.watch | entry.watch, True, passed_over)
+        ready = row.ready(department)
+        remaining = ready.entries
+        selected = procedure.service or procedure.item or procedure.name
+        if not remaining or not (selected or child):
+            return ready
         kept, passed_over = _narrow(remaining, procedure)
+        if kept is remaining and not passed_over and not child:
+            return ready
         if child:
             kept += _narrow(self._paediatric(row, remaining), procedure)[0]
         return Resolved(code, kept, kept, row.entries, self._watch_of(row.watch, kept), True, passed_over)
@@ -286,12 +297,9 @@ def _narrow(entries: tuple[CatalogEntry, ...], procedure: Procedure) -> tuple[tu
     for name, matching in _matching(entries, procedure):
         if not matching:
             passed_over.append(name)
-        kept = tuple(e for e in kept if e in matching) if matching else kept
+        elif len(matching) < len(entries):
+            kept = tuple(e for e in kept if e in matching)
     return kept or entries, tuple(passed_over)
-
-
-def _passed_over(entries: tuple[CatalogEntry, ...], procedure: Procedure) -> tuple[str, ...]:
-    return tuple(name for name, matching in _matching(entries, procedure) if not matching)
 
 
 def _matching(entries: tuple[CatalogEntry, ...], procedure: Procedure) -> Iterable[tuple[str, tuple[CatalogEntry, ...]]]:

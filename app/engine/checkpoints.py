@@ -116,7 +116,7 @@ _EVIDENCE = (
 )
 _THEATRE = (
     Rule(("anesthesia_unverified",), theatre.anesthesia_unverified, ("team_roles", "asa")),
-    Rule(("perfusion_unverified",), theatre.perfusion_unverified, ("team_roles", "grade", "bypass")),
+    Rule(("perfusion_unverified",), theatre.perfusion_unverified, ("team_roles", "grade", "flags")),
 )
 _UPSTREAM = Rule(("upstream_missing", "upstream_denied"), case.upstream, ("history", "urgency"))
 _CHANGED = Rule(("plan_changed",), case.plan_changed, ("history",))

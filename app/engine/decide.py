@@ -72,12 +72,17 @@ def decide(
     if whole.other_patient and order.urgency is not Urgency.EMERGENCY:
         raise OtherPatient(order.case_id)
     rules = (RULES if matrix is not None else WITHOUT_MATRIX)[order.checkpoint]
-    procedures = whole.procedures = procedure_contexts(whole)
+    procedures = procedure_contexts(whole)
     members = [MemberContext(whole, m, matrix.person(m.staff) if matrix is not None else None) for m in order.team]
 
-    of_case = run(rules.case, whole, whole, _observer(watcher, "case"))
-    of_procedures = [run(rules.procedure, p, whole, _observer(watcher, "procedures", i)) for i, p in enumerate(procedures)]
-    of_members = [run(rules.member[m.member.role], m, whole, _observer(watcher, "team", i)) for i, m in enumerate(members)]
+    if watcher is None:
+        of_case = run(rules.case, whole, whole)
+        of_procedures = [run(rules.procedure, p, whole) for p in procedures]
+        of_members = [run(rules.member[m.member.role], m, whole) for m in members]
+    else:
+        of_case = run(rules.case, whole, whole, _observer(watcher, "case"))
+        of_procedures = [run(rules.procedure, p, whole, _observer(watcher, f"procedures[{i}]")) for i, p in enumerate(procedures)]
+        of_members = [run(rules.member[m.member.role], m, whole, _observer(watcher, f"team[{i}]")) for i, m in enumerate(members)]
 
     outcome = _Outcome(whole, [*of_case, *chain.from_iterable(of_procedures), *chain.from_iterable(of_members)])
     lifted = outcome.lifted
@@ -201,10 +206,7 @@ def _team_result(ctx: MemberContext, findings: tuple[Finding, ...], lifted: bool
     return TeamResult(ctx.member.staff, ctx.member.role, verdict, findings, operators)
 
 
-def _observer(watcher: Watcher | None, subject: str, index: int | None = None) -> Observer | None:
-    if watcher is None:
-        return None
-    place = subject if index is None else f"{subject}[{index}]"
+def _observer(watcher: Watcher, place: str) -> Observer:
     return lambda rule, ctx, found: watcher(place, rule, ctx, found)
 
 

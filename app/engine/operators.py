@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-
-import msgspec
+from heapq import merge
 
 from app.engine.catalog import CatalogEntry
 from app.engine.checkpoints import MEMBER_RULES, PROCEDURE_RULES
 from app.engine.context import MemberContext, ProcedureContext
 from app.engine.judge import DENYING, run
 from app.engine.matrix import Matrix
-from app.engine.model import Colleague, Disposition, Finding, ScopeType, TeamRole
+from app.engine.model import Colleague, Disposition, Finding, Procedure, ScopeType, TeamMember, TeamRole
 from app.engine.rules.theatre import GRADE_KEYS
-from app.engine.standing import ITEMIZED_FROM_LEVEL, standings
+from app.engine.standing import ITEMIZED_FROM_LEVEL, is_granted
 
 MAX_COLLEAGUES = 10
 """More names than that nobody calls."""
@@ -42,14 +41,11 @@ def may_operate(ctx: ProcedureContext, number: str) -> bool:
     """Whether that person would be allowed as operator of this procedure, as far as the person goes."""
     matrix = ctx.whole.matrix
     row = matrix.person(number) if matrix is not None else None
-    if row is None:
+    if row is None or not all(is_granted(row.grants, entry, ctx.question) for entry in ctx.resolved.entries):
         return False
-    resolved = ctx.resolved
-    standing = standings(row.grants, resolved.entries, resolved.siblings, ctx.question)
-    if any(s is not None for s in standing):
-        return False
-    procedure = msgspec.structs.replace(ctx.procedure, operator=number)
-    other = ProcedureContext(ctx.whole, procedure, ctx.code, resolved, ctx.technologies, ctx.level, ctx.question, row, standing)
+    procedure = Procedure(ctx.procedure.code, number)
+    granted = (None,) * len(ctx.resolved.entries)
+    other = ProcedureContext(ctx.whole, procedure, ctx.code, ctx.resolved, ctx.technologies, ctx.level, ctx.question, row, granted)
     return not any(f.disposition in DENYING for f in run(_PERSON_RULES, other, ctx.whole))
 
 
@@ -73,7 +69,7 @@ def colleagues_for_member(ctx: MemberContext, most: int = MAX_COLLEAGUES) -> tup
 
 def _may_serve(ctx: MemberContext, number: str) -> bool:
     whole = ctx.whole
-    member = msgspec.structs.replace(ctx.member, staff=number)
+    member = TeamMember(number, ctx.member.role)
     other = MemberContext(whole, member, whole.matrix.person(number) if whole.matrix is not None else None)
     return not any(f.disposition in DENYING for f in run(MEMBER_RULES[ctx.member.role], other, whole))
 
@@ -87,15 +83,25 @@ def _keys_of_rarest(ctx: ProcedureContext) -> list[str]:
         by_level = () if ctx.question.level >= ITEMIZED_FROM_LEVEL else entry.level_covers
         return [*(cover.key for cover in entry.covers), *by_level, *ctx.question.technology_keys]
 
-    return min(map(keys, ctx.resolved.entries), key=lambda ks: sum(len(n) for k in ks for n in matrix.holders.get(k, {}).values()))
+    entries = ctx.resolved.entries
+    if len(entries) == 1:
+        return keys(entries[0])
+    return min(map(keys, entries), key=lambda ks: sum(len(n) for k in ks for n in matrix.holders.get(k, {}).values()))
 
 
 def _holders(matrix: Matrix, keys: Sequence[str], own: str | None) -> Iterator[str]:
-    """Everybody who holds one of the scopes: the own department first, then the others by name, within each by staff number."""
-    by_scope = [matrix.holders.get(key, {}) for key in keys]
-    departments = sorted({d for held in by_scope for d in held}, key=lambda d: (d != own, d))
+    """Everybody who holds one of the scopes: the own department first, then the others by name, within each by staff number.
+
+    Lazily: whoever looks for ten people pays for ten, however many hold the scope.
+    """
+    by_scope = [held for key in keys if (held := matrix.holders.get(key)) is not None]
+    departments = sorted({department for held in by_scope for department in held}, key=lambda name: (name != own, name))
     for department in departments:
-        yield from sorted({number for held in by_scope for number in held.get(department, ())})
+        last = None
+        for number in merge(*[held[department] for held in by_scope if department in held]):
+            if number != last:
+                yield number
+            last = number
 
 
 def _colleague(matrix: Matrix, number: str) -> Colleague:

@@ -15,25 +15,33 @@ _NO_TECHNOLOGIES: tuple[Identified, ...] = ()
 
 
 def procedure_contexts(whole: OrderContext) -> tuple[ProcedureContext, ...]:
-    """One context per procedure of the order, in its order.
+    """One context per procedure of the order, in its order; `whole.plan` and `whole.flags` are set on the way.
 
     Raises:
         MalformedCode: a code that cannot be one.
     """
     procedures = whole.order.procedures
+    technologies = whole.hospital.technologies
+    if len(procedures) == 1:
+        # The common order, without the lists that several procedures need.
+        procedure = procedures[0]
+        code = normalize_procedure(procedure.code)
+        one = whole.hospital.catalog.resolve(code, procedure, whole.department, whole.child)
+        whole.plan, whole.flags = ((code, procedure.operator),), one.flags
+        if not technologies.touches(one.watch):
+            return (_context(whole, procedure, code, one, _NO_TECHNOLOGIES),)
+        return (_context(whole, procedure, code, one, technologies.identify([one.watch], whole.diagnoses, whole.urgency)[0]),)
     codes = [normalize_procedure(p.code) for p in procedures]
     resolved = _resolve(whole, procedures, codes)
-    technologies = whole.hospital.technologies
-    if any(technologies.touches(r.watch) for r in resolved):
-        identified = technologies.identify([r.watch for r in resolved], whole.diagnoses, whole.urgency)
-    else:
-        identified = [_NO_TECHNOLOGIES] * len(resolved)
-    return tuple([_context(whole, *one) for one in zip(procedures, codes, resolved, identified, strict=True)])
+    whole.plan = tuple([(code, p.operator) for p, code in zip(procedures, codes, strict=True)])
+    whole.flags = frozenset().union(*(r.flags for r in resolved))
+    identified = technologies.identify([r.watch for r in resolved], whole.diagnoses, whole.urgency)
+    return tuple([_context(whole, *each) for each in zip(procedures, codes, resolved, identified, strict=True)])
 
 
 def _resolve(whole: OrderContext, procedures: Sequence[Procedure], codes: Sequence[str]) -> list[Resolved]:
     catalog, department, child = whole.hospital.catalog, whole.department, whole.child
-    combined = catalog.combination_rows(codes, department) if len(codes) > 1 and _may_combine(catalog, codes) else {}
+    combined = catalog.combination_rows(codes, department) if _may_combine(catalog, codes) else {}
     return [
         catalog.resolve_as(combined[code], code, procedure, department, child)
         if code in combined

@@ -72,10 +72,10 @@ def _direct(hospital: Hospital, grant: Grant) -> set[int]:
 
 def _reached(hospital: Hospital, grant: Grant, start: int) -> set[int]:
     """The entries that a grant of the entry `start` takes in: one step of alias, then any number of `includes` (reading 16)."""
-    source = hospital.entries[start]
-    allowed = [(index, entry) for index, entry in enumerate(hospital.entries) if entry.level <= source.level]
+    level = hospital.entries[start].level
+    allowed = [(index, entry) for index, entry in enumerate(hospital.entries) if entry.level <= level]
     reached = {start}
-    if grant.scope_type is ScopeType.CODE and source.code == grant.scope:
+    if grant.scope_type is ScopeType.CODE:
         reached |= {index for index, entry in allowed if _aliased(hospital, entry.code, grant.scope)}
     while True:
         tokens = {token for index in reached for token in hospital.entries[index].includes}
@@ -106,11 +106,10 @@ def _covers(case: Case, procedure: Resolved, grant: Grant, index: int) -> bool |
         case ScopeType.TECHNOLOGY:
             covered = any(one.id == grant.scope and one.grantable for one in procedure.certain)
         case ScopeType.CODE | ScopeType.ITEM:
-            direct = _direct(hospital, grant)
-            sources = [hospital.entries[source] for source in direct if index in _reached(hospital, grant, source)]
+            sources = [hospital.entries[one] for one in _direct(hospital, grant) if index in _reached(hospital, grant, one)]
             covered = bool(sources)
-            if index not in direct and grant.department:
-                fits = fits and any(not source.departments or grant.department in source.departments for source in sources)
+            if grant.department:
+                fits = fits and any(not one.departments or grant.department in one.departments for one in sources)
         case _:
             covered = False
     return (True if fits else None) if covered else False

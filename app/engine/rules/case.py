@@ -35,7 +35,7 @@ def plan_changed(ctx: OrderContext) -> tuple[Found, ...]:
     allowed = ctx.last_allowed(None if ctx.checkpoint is Checkpoint.INTRAOP else before)
     if allowed is None:
         return NOTHING
-    planned, now = _plan(allowed), {(p.code, p.procedure.operator) for p in ctx.procedures}
+    planned, now = _plan(allowed), set(ctx.plan)
     if planned == now:
         return NOTHING
     added, dropped = sorted(now - planned), sorted(planned - now)

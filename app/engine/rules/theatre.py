@@ -57,7 +57,7 @@ def anesthesia_unverified(ctx: OrderContext) -> tuple[Found, ...]:
 def perfusion_unverified(ctx: OrderContext) -> tuple[Found, ...]:
     """The anesthesia record has a bypass grade without a perfusionist or the other way round, or neither where the catalog says bypass."""
     graded, manned = ctx.grade is not None, TeamRole.PERFUSIONIST in ctx.team_roles
-    if not graded and not manned and not ctx.bypass:
+    if not graded and not manned and "bypass" not in ctx.flags:
         return NOTHING
     missing = [
         *([] if manned else [("perfusionist", "灌注师", "a perfusionist")]),
