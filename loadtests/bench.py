@@ -25,10 +25,12 @@ from app.engine.hospital import CompiledHospital
 from app.engine.matrix import Matrix
 from app.engine.model import Hospital, MatrixState, Order, Verdict
 from loadtests import worlds
-from loadtests.peers import Casbin, Cedar, Contestant, Surgate
+from loadtests.peers import Casbin, Cedar, Contestant, SurgateDecision, SurgateGrants
 from loadtests.worlds import Question
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
+
+OURS = (SurgateGrants.name, SurgateDecision.name)
 
 TARGET_RATIO = 20.0
 """How many times as many decisions per second as the best peer."""
@@ -124,7 +126,12 @@ def measure(plan: Plan) -> Measured:
     hospital = CompiledHospital(source)
     made = [make_world(source, hospital, grants, plan.checked) for grants in plan.grants]
     largest = made[-1]
-    contestants: list[Contestant] = [Surgate(hospital, largest.matrix), Casbin(largest.held), Cedar(largest.held)]
+    contestants: list[Contestant] = [
+        SurgateGrants(hospital, largest.matrix),
+        SurgateDecision(hospital, largest.matrix),
+        Casbin(largest.held),
+        Cedar(largest.held),
+    ]
     must_agree(contestants, largest.questions)
     gc.collect()
     gc.freeze()  # as a service does with rows that stay: otherwise a full collection walks them in the middle of somebody's round
@@ -276,30 +283,26 @@ def report(measured: Measured, surroundings: Sequence[str]) -> str:
 def _targets(measured: Measured) -> str:
     largest, smallest = measured.plan.grants[-1], measured.plan.grants[0]
     peer = best_peer(measured.paces)
-    ratio = measured.paces[peer].mixed.median / measured.paces[Surgate.name].mixed.median
+    ratio = measured.paces[peer].mixed.median / measured.paces[SurgateGrants.name].mixed.median
+    order = measured.latencies[largest, True].median
+    growth = order.median / measured.latencies[smallest, True].median.median
     rows = [
         (
-            f"the peers' question, {largest:,} grants: decisions/s against the best peer ({peer})",
+            f"the peers' question, {largest:,} grants: answers/s against the best peer ({peer})",
             f"{ratio:.2f} ×",
             f"≥ {TARGET_RATIO:.0f} ×",
             ratio >= TARGET_RATIO,
-        )
+        ),
+        (f"a typical order, {largest:,} grants: median µs", str(order), f"≤ {TARGET_ORDER_US:.0f}", order.median <= TARGET_ORDER_US),
+        (f"the same, against {smallest:,} grants", f"{growth:.2f} ×", f"does not grow (≤ {TARGET_GROWTH} ×)", growth <= TARGET_GROWTH),
     ]
-    for allowed in (True, False):
-        median = measured.latencies[largest, allowed].median
-        what = f"a typical order, {_word(allowed)}, {largest:,} grants: median µs"
-        rows.append((what, str(median), f"≤ {TARGET_ORDER_US:.0f}", median.median <= TARGET_ORDER_US))
-    for allowed in (True, False):
-        growth = measured.latencies[largest, allowed].median.median / measured.latencies[smallest, allowed].median.median
-        what = f"the same, {_word(allowed)}, against {smallest:,} grants"
-        rows.append((what, f"{growth:.2f} ×", f"does not grow (≤ {TARGET_GROWTH} ×)", growth <= TARGET_GROWTH))
     lines = [f"| {what} | {value} | {target} | {'met' if met else 'not met'} |" for what, value, target, met in rows]
     return "\n".join(["## Targets", "", "| what | measured | target | |", "|---|---|---|---|", *lines])
 
 
 def best_peer(paces: Mapping[str, Pace]) -> str:
     """The fastest that is not Surgate."""
-    return min((name for name in paces if name != Surgate.name), key=lambda name: paces[name].mixed.median)
+    return min((name for name in paces if name not in OURS), key=lambda name: paces[name].mixed.median)
 
 
 def _peers(measured: Measured) -> str:
@@ -318,7 +321,7 @@ def _peers(measured: Measured) -> str:
             f"allowed, then the half that is denied. All gave the same answers to {plan.checked:,} questions beforehand. Times are the "
             "process's own on its core.",
             "",
-            "| who | decisions/s | µs each | µs allowed | µs denied | decisions/s against the best peer |",
+            "| who | answers/s | µs each | µs allowed | µs denied | answers/s against the best peer |",
             "|---|---|---|---|---|---|",
             *lines,
             "",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any, Protocol
 
 import cedarpy
@@ -18,6 +19,7 @@ from app.engine.decide import decide
 from app.engine.hospital import CompiledHospital
 from app.engine.matrix import Matrix
 from app.engine.model import Order, Verdict
+from app.engine.privilege import is_privileged
 from loadtests.worlds import NOW, Question, lone_order
 
 _ACTION = {"type": "Action", "id": "operate"}
@@ -39,10 +41,33 @@ class Contestant(Protocol):
         ...
 
 
-class Surgate:
+class SurgateGrants:
+    """The engine's bare question of grants, which is the peers' question."""
+
+    name = "Surgate, grants alone"
+    given = "the compiled matrix with all grants; surgeon, code, department, day"
+    does = (
+        "yes or no (`is_privileged`); the catalog's entries for the department, dates, states and yearly evaluation of grants, levels "
+        "raised by restricted technologies; no reasons, no register, no training, no team, no record"
+    )
+
+    def __init__(self, hospital: CompiledHospital, matrix: Matrix) -> None:
+        self.hospital = hospital
+        self.matrix = matrix
+
+    def prepare(self, question: Question, number: int) -> tuple[str, str, str, date]:
+        """Surgeon, code, department, day."""
+        return question.surgeon, question.code, lone_order(question, number).department, NOW.date()
+
+    def ask(self, prepared: tuple[str, str, str, date]) -> bool:
+        """Whether the grants cover it."""
+        return is_privileged(self.hospital, self.matrix, *prepared)
+
+
+class SurgateDecision:
     """The engine, judging a whole order."""
 
-    name = "Surgate"
+    name = "Surgate, full decision"
     given = "the compiled matrix with all grants, and a whole order of one procedure and no team"
     does = (
         "everything: the full `decide`, with the catalog's entry for the department, dates, states and yearly evaluation of grants, "
