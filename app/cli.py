@@ -53,12 +53,12 @@ def check(file: Any, pack: Path, now: str | None, as_json: bool) -> None:
     Exits with 1 where one is denied, with 2 for bad input.
     """
     desk = _Desk(pack, now)
-    denied = False
-    for order in _orders(file, desk):
-        decision = desk.decide(order)
-        denied |= decision.decision is Verdict.DENY
-        click.echo(_pretty(decision) if as_json else "\n".join([_heading(order), *decision_lines(order, decision)]))
-    sys.exit(EXIT_DENIED if denied else 0)
+    judged = [(order, desk.decide(order)) for order in _orders(file, desk)]
+    if as_json:
+        click.echo(_pretty([decision for _, decision in judged]))
+    else:
+        click.echo("\n".join("\n".join([_heading(order), *decision_lines(order, decision)]) for order, decision in judged))
+    sys.exit(EXIT_DENIED if any(decision.decision is Verdict.DENY for _, decision in judged) else 0)
 
 
 @main.command(name="explain")
@@ -66,12 +66,12 @@ def check(file: Any, pack: Path, now: str | None, as_json: bool) -> None:
 def explain_command(file: Any, pack: Path, now: str | None, as_json: bool) -> None:
     """Judge the order in FILE and tell of every rule that was looked at, what it saw and how it ended."""
     desk = _Desk(pack, now)
-    denied = False
-    for order in _orders(file, desk):
-        explanation = desk.explain(order)
-        denied |= explanation.decision.decision is Verdict.DENY
-        click.echo(_pretty(explanation) if as_json else as_text(order, explanation))
-    sys.exit(EXIT_DENIED if denied else 0)
+    judged = [(order, desk.explain(order)) for order in _orders(file, desk)]
+    if as_json:
+        click.echo(_pretty([explanation.answer() for _, explanation in judged]))
+    else:
+        click.echo("\n\n".join(as_text(order, explanation) for order, explanation in judged))
+    sys.exit(EXIT_DENIED if any(explanation.decision.decision is Verdict.DENY for _, explanation in judged) else 0)
 
 
 @main.command()
@@ -172,7 +172,9 @@ def _heading(order: Order) -> str:
     return f"{order.request_id} {order.checkpoint.value} {order.case_id} {order.department} {codes}"
 
 
-def _pretty(value: Any) -> str:
+def _pretty(values: list[Any]) -> str:
+    """JSON: the one value itself, several as a list."""
+    value = values[0] if len(values) == 1 else values
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
 
 

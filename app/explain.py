@@ -46,6 +46,10 @@ class Explanation(Value, frozen=True):
     trace: tuple[TraceStep, ...]
     passed_over: Mapping[str, tuple[str, ...]]
 
+    def answer(self) -> dict[str, Any]:
+        """The explanation as it is answered: the decision's fields, `trace` and `passed_over` beside them."""
+        return {**msgspec.to_builtins(self.decision), "trace": msgspec.to_builtins(self.trace), "passed_over": dict(self.passed_over)}
+
 
 def explain(order: Order, hospital: CompiledHospital, matrix: Matrix | None, history: CaseHistory | None, now: datetime) -> Explanation:
     """Judge as `decide` does, and tell of every rule. Raises what `decide` raises."""

@@ -16,8 +16,11 @@ from msgspec import inspect
 from msgspec.structs import replace
 
 from app.engine.codes import MalformedCode, normalize_diagnosis, normalize_procedure, normalize_text
-from app.engine.model import Evidence, Order
+from app.engine.model import Evidence, Order, Procedure
 from app.errors import BadInput, FieldError
+
+PLAUSIBLE_YEARS = range(2000, 2201)
+"""Years in which an operation may be planned; also keeps calendar arithmetic away from the ends of time."""
 
 _DECODER = msgspec.json.Decoder(Order)
 _TYPE = inspect.type_info(Order)
@@ -57,7 +60,7 @@ def checked(order: Order, flags: Collection[str]) -> Order:
         BadInput: a blank id, a code that cannot be one, an unknown flag.
     """
     codes = _malformed_codes([p.code for p in order.procedures], order.diagnoses)
-    errors = [*_blank_ids(order), *codes, *_unknown_flags(order.patient.flags, flags)]
+    errors = [*_blank_ids(order), *codes, *_unknown_flags(order.patient.flags, flags), *_odd_start(order)]
     if errors:
         raise BadInput(errors[:MAX_ERRORS])
     return order
@@ -65,28 +68,40 @@ def checked(order: Order, flags: Collection[str]) -> Order:
 
 def tidied(order: Order) -> Order:
     """The order with blanks around ids dropped, full-width ids made half-width, and blank evidence made none."""
-    procedures = tuple([p if _tidy(p.operator) else replace(p, operator=normalize_text(p.operator)) for p in order.procedures])
+    procedures = tuple([_tidied_procedure(p) for p in order.procedures])
     team = tuple([m if _tidy(m.staff) else replace(m, staff=normalize_text(m.staff)) for m in order.team])
     evidence = order.evidence
     if evidence is not None:
-        evidence = Evidence(**{name: (getattr(evidence, name) or "").strip() or None for name in Evidence.__struct_fields__})
+        evidence = Evidence(**{name: _tidied(getattr(evidence, name)) for name in Evidence.__struct_fields__})
     patient = order.patient
     if not _tidy(patient.id):
         patient = replace(patient, id=normalize_text(patient.id))
     declaration = order.emergency
-    if declaration is not None and declaration.declared_by is not None:
-        declaration = replace(declaration, declared_by=normalize_text(declaration.declared_by))
+    if declaration is not None:
+        declaration = replace(declaration, declared_by=_tidied(declaration.declared_by), reason_code=_tidied(declaration.reason_code))
     return replace(
         order,
         request_id=normalize_text(order.request_id) if not _tidy(order.request_id) else order.request_id,
         case_id=normalize_text(order.case_id) if not _tidy(order.case_id) else order.case_id,
-        requester=normalize_text(order.requester) or None if order.requester is not None else None,
+        requester=_tidied(order.requester),
         procedures=procedures,
         team=team,
         evidence=evidence,
         patient=patient,
         emergency=declaration,
     )
+
+
+def _tidied_procedure(procedure: Procedure) -> Procedure:
+    fields = (procedure.operator, procedure.item, procedure.service)
+    if all(text is None or _tidy(text) for text in fields):
+        return procedure
+    operator, item, service = (_tidied(text) for text in fields)
+    return replace(procedure, operator=operator or "", item=item, service=service)
+
+
+def _tidied(text: str | None) -> str | None:
+    return None if text is None else normalize_text(text) or None
 
 
 def _tidy(text: str) -> bool:
@@ -105,6 +120,11 @@ def _blank_ids(order: Order) -> Iterator[FieldError]:
     for field, value in named:
         if not value:
             yield FieldError(field, "blank", "不能为空 / must not be blank")
+
+
+def _odd_start(order: Order) -> Iterator[FieldError]:
+    if order.planned_start is not None and order.planned_start.year not in PLAUSIBLE_YEARS:
+        yield FieldError("planned_start", "implausible", f"年份不合理 / the year {order.planned_start.year} is implausible")
 
 
 def _malformed_codes(procedures: Sequence[object], diagnoses: Sequence[object]) -> Iterator[FieldError]:

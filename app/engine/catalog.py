@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from sys import intern
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from app.engine.codes import normalize_name, normalize_text, parts_of
 from app.engine.model import Entry, Hospital, Procedure, ScopeType
 
@@ -131,6 +133,7 @@ class Catalog:
                 by_item[entry.item].append(index)
         covers = _Coverage(hospital.entries, by_code, by_item, self.aliases, self.locals_of).covers()
         compiled = [CatalogEntry(e, covers[i], self._watch((e.code,))) for i, e in enumerate(hospital.entries)]
+        by_code = {code: _distinct(hospital.entries, indexes) for code, indexes in by_code.items()}
         self.entries: tuple[CatalogEntry, ...] = tuple(compiled)
         known = {*by_code, *(n for n, owns in self.locals_of.items() if any(own in by_code for own in owns))}
         self.rows: dict[str, CodeRow] = {code: self._row(code, by_code, compiled) for code in known}
@@ -162,35 +165,38 @@ class Catalog:
         ready = row.ready(department)
         remaining = ready.entries
         selected = procedure.service or procedure.item or procedure.name
-        if not remaining or not (selected or child):
+        if not (selected or child):
             return ready
         kept, passed_over = _narrow(remaining, procedure)
-        if kept is remaining and not passed_over and not child:
-            return ready
         if child:
             kept += _narrow(self._paediatric(row, remaining), procedure)[0]
+        if not kept or (kept is remaining and not passed_over):
+            return ready
         return Resolved(code, kept, kept, row.entries, self._watch_of(row.watch, kept), True, passed_over)
 
-    def combination_rows(self, codes: Sequence[str], department: str | None) -> Mapping[str, tuple[str, ...]]:
+    def combination_rows(self, codes: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
         """For each of an order's codes that is a part of combinations held in full: the combinations that it is judged as.
 
-        A combination counts where an entry of it remains for the department; one that lies within another such one does not.
+        One that lies within another such one does not count.
         """
-        held = [
-            (parts, code)
-            for parts, code in self.combinations
-            if all(any(self._same(part, c) for c in codes) for part in parts) and self.rows[code].remaining(department)
-        ]
+        held = [(parts, code) for parts, code in self.combinations if all(any(self._same(part, c) for c in codes) for part in parts)]
         widest = [(parts, code) for parts, code in held if not any(parts < other for other, _ in held)]
         return {c: found for c in codes if (found := tuple(code for parts, code in widest if any(self._same(p, c) for p in parts)))}
 
     def resolve_as(self, combinations: Iterable[str], code: str, procedure: Procedure, department: str | None, child: bool) -> Resolved:
-        """A part of combinations that the order holds in full: judged as those, while its own code still identifies technologies."""
+        """A part of combinations that the order holds in full: judged as those. Its own code still identifies technologies, and the stops,
+        flags and level of its own entries still count: adding a procedure never lifts what bars one."""
         found = [self.resolve(combination, procedure, department, child) for combination in combinations]
+        own = self.rows.get(code)
         entries = tuple(dict.fromkeys(e for r in found for e in r.entries))
-        watch = frozenset().union(self._watch((code,)), *(r.watch for r in found))
+        pool = tuple(
+            dict.fromkeys(
+                (*(e for r in found for e in r.pool), *(self.resolve(code, procedure, department, child).pool if own is not None else ()))
+            )
+        )
+        watch = self._watch_of(self._watch((code,)).union(*(r.watch for r in found)), pool)
         passed_over = tuple(dict.fromkeys(p for r in found for p in r.passed_over))
-        return Resolved(code, entries, entries, tuple(dict.fromkeys(e for r in found for e in r.siblings)), watch, True, passed_over)
+        return Resolved(code, entries, pool, tuple(dict.fromkeys(e for r in found for e in r.siblings)), watch, True, passed_over)
 
     def _paediatric(self, row: CodeRow, remaining: tuple[CatalogEntry, ...]) -> tuple[CatalogEntry, ...]:
         """The paediatric entries of a code that count for a child beside those that remain for the department."""
@@ -252,10 +258,9 @@ class _Coverage:
         for code in {*self.by_code, *self.aliases, *self.locals_of}:
             owned = self.by_code.get(code, [])
             related = [i for other in self._related(code) for i in self.by_code.get(other, ())]
-            if not owned and related:
-                # The code has no entry, so no level, of its own: it reaches no higher than the lowest entry that it stands for.
-                lowest = min(self.entries[i].level for i in related)
-                owned, related = [i for i in related if self.entries[i].level == lowest], []
+            if not owned:
+                # A code without entries of its own means those that it stands for.
+                owned, related = related, []
             self._spread(found, scope_key(ScopeType.CODE, code), owned, related)
         return [tuple(Cover(key, departments) for key, departments in covers.items()) for covers in found]
 
@@ -267,23 +272,23 @@ class _Coverage:
         reached: dict[int, set[int]] = defaultdict(set)
         for start in owned:
             level = self.entries[start].level
-            within = [i for i in related if self.entries[i].level <= level]
-            for index in self._closure(start, within, level):
-                reached[index].add(start)
+            for index in self._closure(start, related):
+                if index == start or self.entries[index].level <= level:
+                    reached[index].add(start)
         for index, starts in reached.items():
             departments = [frozenset(self.entries[s].departments) for s in starts]
             unbound = index in starts or not all(departments)
             found[index][key] = None if unbound else frozenset().union(*departments)
 
-    def _closure(self, start: int, related: Iterable[int], level: int) -> set[int]:
-        """What a grant of `start` reaches; never through an entry above its level, which it does not cover itself."""
+    def _closure(self, start: int, related: Iterable[int]) -> set[int]:
+        """What a grant of `start` leads to, whatever its level."""
         seen = {start, *related}
         queue = list(seen)
         while queue:
             for token in self.entries[queue.pop()].includes:
                 codes = (token, *self.locals_of.get(token, ()))
                 for index in (*self.by_item.get(token, ()), *(i for c in codes for i in self.by_code.get(c, ()))):
-                    if index not in seen and self.entries[index].level <= level:
+                    if index not in seen:
                         seen.add(index)
                         queue.append(index)
         return seen
@@ -314,6 +319,14 @@ def _matching(entries: tuple[CatalogEntry, ...], procedure: Procedure) -> Iterab
 
 def _grade_key(grade: str) -> tuple[tuple[int, str], ...]:
     return tuple((int(p), "") if p.isdigit() else (0, p) for p in grade.split(".")) if grade else ()
+
+
+def _distinct(entries: Sequence[Entry], indexes: Iterable[int]) -> list[int]:
+    """The entries of one code without rows that the catalog prints twice: nothing tells those apart, so they are no ambiguity."""
+    found: dict[Entry, int] = {}
+    for index in indexes:
+        found.setdefault(replace(entries[index], source="", category=""), index)
+    return list(found.values())
 
 
 def _inverted(aliases: Mapping[str, str]) -> dict[str, tuple[str, ...]]:

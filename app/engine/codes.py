@@ -34,8 +34,10 @@ class MalformedCode(ValueError):
 
 
 def normalize_text(text: str) -> str:
-    """Half-width, trimmed, inner runs of blanks made one. For ids, departments and other words."""
-    return _BLANKS.sub(" ", unicodedata.normalize("NFKC", text)).strip()
+    """Half-width, trimmed, inner runs of blanks made one, characters that show nothing left out. For ids, departments and other words."""
+    if not text.isascii():
+        text = "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
+    return _BLANKS.sub(" ", text).strip()
 
 
 def normalize_name(text: str) -> str:

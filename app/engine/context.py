@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from app.engine.calendar import full_years
-from app.engine.codes import normalize_diagnosis
+from app.engine.codes import normalize_diagnosis, normalize_text
 from app.engine.model import (
     CaseHistory,
     Checkpoint,
@@ -109,7 +109,7 @@ class OrderContext:
     def has(self, evidence: str) -> bool:
         """Whether the order carries that evidence; a blank one is none."""
         number: str | None = getattr(self.evidence, evidence)
-        return number is not None and bool(number.strip())
+        return number is not None and bool(normalize_text(number))
 
     def about(self) -> Mapping[str, object]:
         """The facts of the subject that texts name: the case has none beside those of its rules."""

@@ -96,13 +96,14 @@ def decide(
         overridable=outcome.overridable,
         replayed=False,
         message=outcome.message,
-        procedures=tuple([_procedure_result(p, f, lifted) for p, f in zip(procedures, of_procedures, strict=True)]),
+        procedures=tuple([_procedure_result(p, f, of_case, lifted) for p, f in zip(procedures, of_procedures, strict=True)]),
         team=tuple([_team_result(m, f, lifted) for m, f in zip(members, of_members, strict=True)]),
         findings=of_case,
         obligations=outcome.obligations,
         override=outcome.override,
         matrix=matrix.state if matrix is not None else None,
         evaluated_at=whole.now,
+        flags=("other_patient",) if whole.other_patient else (),
     )
 
 
@@ -136,6 +137,10 @@ class _Outcome:
                 self.override = override_result(whole, missing, denying) if self.lifted else incomplete_result(whole, missing)
         self.obligations = obligations_of(whole, findings) + (tuple(override_obligations(whole)) if self.lifted else ())
         self.message = _message(self.verdict, denying, self.obligations)
+        if self.override is not None and self.override.missing:
+            lacking = "、".join(self.override.missing)
+            zh = f"{self.message.zh}紧急声明不完整，缺少：{lacking}。"
+            self.message = Message(zh=zh, en=f"{self.message.en} The emergency declaration lacks: {', '.join(self.override.missing)}.")
 
 
 def _message(verdict: Verdict, denying: Sequence[Finding], obligations: Sequence[Obligation]) -> Message:
@@ -159,7 +164,7 @@ def _rank(finding: Finding) -> int:
     return PRECEDENCE[finding.code]
 
 
-def _procedure_result(ctx: ProcedureContext, findings: tuple[Finding, ...], lifted: bool) -> ProcedureResult:
+def _procedure_result(ctx: ProcedureContext, findings: tuple[Finding, ...], of_case: tuple[Finding, ...], lifted: bool) -> ProcedureResult:
     verdict = verdict_of(findings, lifted) if findings else _ALLOW
     entry = ctx.entry
     printed = entry.entry if entry is not None else _NO_ENTRY
@@ -176,7 +181,7 @@ def _procedure_result(ctx: ProcedureContext, findings: tuple[Finding, ...], lift
         technologies=tuple([i.technology.id for i in ctx.technologies if i.certain]) if ctx.technologies else (),
         candidates=_candidates(ctx) if len(ctx.resolved.entries) > 1 else (),
         findings=findings,
-        operators=() if verdict is _ALLOW else colleagues_for_procedure(ctx, findings),
+        operators=() if verdict is _ALLOW else colleagues_for_procedure(ctx, findings, of_case),
     )
 
 

@@ -6,11 +6,14 @@ from app.engine.model import CaseHistory, Decision, Order, PastDecision, PastPro
 
 
 def extended(history: CaseHistory | None, order: Order, decision: Decision) -> CaseHistory:
-    """The history with one more decision. Another patient under the case id, which only an emergency may bring, starts a new one."""
+    """The history with one more decision. The case stays with its first patient: what an emergency brought under its id for another one was
+    judged as a case of its own and is not the case's."""
+    if history is not None and history.patient_id != order.patient.id:
+        return history
     made = PastDecision(
         checkpoint=decision.checkpoint,
         decision=decision.decision,
         procedures=tuple(PastProcedure(p.code, p.operator) for p in decision.procedures),
     )
-    earlier = history.decisions if history is not None and history.patient_id == order.patient.id else ()
+    earlier = history.decisions if history is not None else ()
     return CaseHistory(order.patient.id, (*earlier, made))

@@ -21,7 +21,7 @@ class CompiledHospital:
         self.paediatric = hospital.paediatric
         self.office_hours = hospital.office_hours
         self.catalog = Catalog(hospital)
-        self.technologies = Technologies(hospital.technologies)
+        self.technologies = Technologies(hospital.technologies, self.catalog)
 
     def disposition(self, code: str, checkpoint: Checkpoint, urgency: Urgency, default: Disposition | None = None) -> Disposition:
         """What a finding does: the policy's word within what may be loosened, otherwise `default` of this finding or of its rule."""

@@ -551,7 +551,8 @@ class MatrixState(Value, frozen=True):
 
 
 class Decision(Value, frozen=True):
-    """The answer to one check. `level` is the highest of the procedures, None where none is known."""
+    """The answer to one check. `level` is the highest of the procedures, None where none is known. `flags`: `other_patient` where an emergency
+    came under the case id of another patient and was judged as a case of its own."""
 
     decision_id: str | None
     request_id: str
@@ -569,3 +570,4 @@ class Decision(Value, frozen=True):
     override: OverrideResult | None
     matrix: MatrixState | None
     evaluated_at: datetime
+    flags: tuple[str, ...] = ()

@@ -22,17 +22,19 @@ _ABOUT_PERSON = frozenset(code for rule in _PERSON_RULES for code in rule.codes)
 _GRADED = {TeamRole.ANESTHESIOLOGIST: ScopeType.ASA, TeamRole.PERFUSIONIST: ScopeType.PERFUSION}
 
 
-def colleagues_for_procedure(ctx: ProcedureContext, findings: Iterable[Finding], most: int = MAX_COLLEAGUES) -> tuple[Colleague, ...]:
-    """Who may perform this procedure; empty where a final finding bars everybody, and where the hospital has no entry for it."""
+def colleagues_for_procedure(ctx: ProcedureContext, findings: Iterable[Finding], of_case: Iterable[Finding]) -> tuple[Colleague, ...]:
+    """Who may perform this procedure; empty where a final finding, its own or of the case, bars everybody, and where the hospital has no
+    entry for it."""
     whole = ctx.whole
     barred = any(f.disposition is Disposition.FINAL and f.code not in _ABOUT_PERSON for f in findings)
+    barred |= any(f.disposition is Disposition.FINAL for f in of_case)
     if barred or whole.matrix is None or not ctx.resolved.entries:
         return ()
     found: list[Colleague] = []
     for number in _holders(whole.matrix, _keys_of_rarest(ctx), whole.department):
         if number != ctx.procedure.operator and may_operate(ctx, number):
             found.append(_colleague(whole.matrix, number))
-            if len(found) == most:
+            if len(found) == MAX_COLLEAGUES:
                 break
     return tuple(found)
 
@@ -49,7 +51,7 @@ def may_operate(ctx: ProcedureContext, number: str) -> bool:
     return not any(f.disposition in DENYING for f in run(_PERSON_RULES, other, ctx.whole))
 
 
-def colleagues_for_member(ctx: MemberContext, most: int = MAX_COLLEAGUES) -> tuple[Colleague, ...]:
+def colleagues_for_member(ctx: MemberContext) -> tuple[Colleague, ...]:
     """Who may take an anesthesiologist's or a perfusionist's place; empty for other roles, of which no privilege is asked."""
     whole, role = ctx.whole, ctx.member.role
     scope_type = _GRADED.get(role)
@@ -62,7 +64,7 @@ def colleagues_for_member(ctx: MemberContext, most: int = MAX_COLLEAGUES) -> tup
     for number in _holders(whole.matrix, keys, own):
         if number != ctx.member.staff and _may_serve(ctx, number):
             found.append(_colleague(whole.matrix, number))
-            if len(found) == most:
+            if len(found) == MAX_COLLEAGUES:
                 break
     return tuple(found)
 

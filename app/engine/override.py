@@ -10,11 +10,16 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from app.engine.calendar import add_working_days, closing_time, in_office_hours
+from app.engine.codes import normalize_text
 from app.engine.context import OrderContext
-from app.engine.model import Declaration, Finding, Message, Obligation, OverrideResult, Urgency, Verdict
+from app.engine.matrix import Matrix
+from app.engine.model import Declaration, Finding, Message, Obligation, OverrideResult, StaffStatus, Urgency, Verdict
 
 MIN_REASON_CHARS = 5
 """A shorter text says nothing that a reviewer could judge."""
+
+MIN_DIFFERENT_CHARS = 4
+"""A reason with fewer different letters or characters, such as 急诊急诊, says nothing that a reviewer could judge either."""
 
 BASIS = "SGM-2022 art. 21; H-WAHH ch. 7 §1(4)(2)"
 
@@ -25,9 +30,9 @@ _DUTY = ("总值班", "the duty office")
 def missing_of(ctx: OrderContext) -> tuple[str, ...]:
     """The fields that keep the order's declaration from being valid, by name; empty for a valid one. Without a declaration: all of them."""
     declaration = ctx.order.emergency or Declaration()
-    reason = " ".join((declaration.reason or "").split())
-    declarer = (declaration.declared_by or "").strip()
-    known = bool(declarer) and (ctx.matrix is None or ctx.matrix.person(declarer) is not None)
+    reason = normalize_text(declaration.reason or "")
+    declarer = normalize_text(declaration.declared_by or "")
+    known = bool(declarer) and (ctx.matrix is None or _on_staff(ctx.matrix, declarer))
     holds = {
         "urgency": ctx.urgency is Urgency.EMERGENCY,
         "lifesaving": declaration.lifesaving is True,
@@ -39,6 +44,11 @@ def missing_of(ctx: OrderContext) -> tuple[str, ...]:
     return tuple(field for field, held in holds.items() if not held)
 
 
+def _on_staff(matrix: Matrix, number: str) -> bool:
+    row = matrix.person(number)
+    return row is not None and row.staff.status is not StaffStatus.LEFT
+
+
 def is_late(ctx: OrderContext) -> bool:
     """Whether the override was declared, or received here, after the planned start: a paper record entered later."""
     start, declaration = ctx.order.planned_start, ctx.order.emergency
@@ -46,6 +56,12 @@ def is_late(ctx: OrderContext) -> bool:
         return False
     declared = declaration.declared_at
     return ctx.now > start or (declared is not None and declared > start)
+
+
+def is_canned(reason: str) -> bool:
+    """Whether a reason is empty of content: hardly any letter or character that differs from the others. Such texts made the logs of such
+    overrides unauditable elsewhere."""
+    return len({c for c in reason if c.isalnum()}) < MIN_DIFFERENT_CHARS
 
 
 def override_result(ctx: OrderContext, missing: tuple[str, ...], lifted: Iterable[Finding]) -> OverrideResult:
@@ -60,7 +76,7 @@ def override_result(ctx: OrderContext, missing: tuple[str, ...], lifted: Iterabl
         review_due_at=due,
         late=is_late(ctx),
         missing=missing,
-        flags=_flags(ctx, {finding.code for finding in lifted}),
+        flags=_flags(ctx, {code for finding in lifted for code in (finding.code, *finding.facts.get("also", ()))}),
     )
 
 
@@ -87,8 +103,9 @@ def _obligation(code: str, zh: str, en: str, due_at: datetime | None) -> Obligat
 def _flags(ctx: OrderContext, lifted: set[str]) -> tuple[str, ...]:
     raised = {
         "revoked_privilege": "grant_revoked" in lifted,
-        "suspended_privilege": "grant_suspended" in lifted,
+        "suspended_privilege": not lifted.isdisjoint(("grant_suspended", "staff_suspended")),
         "late": is_late(ctx),
+        "canned_reason": is_canned((ctx.order.emergency or Declaration()).reason or ""),
         "denied_before": any(d.decision is Verdict.DENY for d in ctx.history),
         "other_patient": ctx.other_patient,
     }

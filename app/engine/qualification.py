@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from datetime import date
 
 from app.engine.calendar import add_years, full_years
+from app.engine.catalog import scope_key
 from app.engine.matrix import PersonRow
 from app.engine.model import TITLES, Facts, Qualification, ScopeType, Technology, Value, Volume
 
@@ -34,33 +35,36 @@ def asks_training(technology: Technology, level: int | None) -> bool:
     return all(q.training is not False and not any(a.training is not None for a in q.any_of) for q in tables)
 
 
-def is_exempt(row: PersonRow, technology: Technology, level: int | None, day: date) -> bool:
+def is_exempt(row: PersonRow, technology: Technology, counted: frozenset[str], level: int | None, day: date) -> bool:
     """Whether the person meets the numbers that lift the training."""
-    return any(_exempts(row, technology, q, level, day) for q in technology.qualification if q.level in (None, level))
+    return any(_exempts(row, technology, counted, q, level, day) for q in technology.qualification if q.level in (None, level))
 
 
-def _exempts(row: PersonRow, technology: Technology, table: Qualification, level: int | None, day: date) -> bool:
+def _exempts(row: PersonRow, technology: Technology, counted: frozenset[str], table: Qualification, level: int | None, day: date) -> bool:
     exempt = table.exempt
-    return exempt is not None and exempt.level in (None, level) and not shortfalls(row, technology, exempt, level, day)
+    return exempt is not None and exempt.level in (None, level) and not shortfalls(row, technology, counted, exempt, level, day)
 
 
-def unmet(row: PersonRow, technology: Technology, level: int | None, day: date) -> list[Shortfall]:
+def unmet(row: PersonRow, technology: Technology, counted: frozenset[str], level: int | None, day: date) -> list[Shortfall]:
     """What the person lacks of the technology's qualification; every table that is for this level must hold."""
     return [
         lacking
         for table in technology.qualification
         if table.level in (None, level)
-        for lacking in shortfalls(row, technology, table, level, day)
+        for lacking in shortfalls(row, technology, counted, table, level, day)
     ]
 
 
-def shortfalls(row: PersonRow, technology: Technology, table: Qualification, level: int | None, day: date) -> list[Shortfall]:
+def shortfalls(
+    row: PersonRow, technology: Technology, counted: frozenset[str], table: Qualification, level: int | None, day: date
+) -> list[Shortfall]:
     """What the person lacks of one table, without its training at the top (a rule of its own)."""
-    volumes = list(_volumes(row, technology, table.within_years, day))
+    volumes = list(_volumes(row, technology, counted, table.within_years, day))
     operated = sum(v.operator_cases for v in volumes)
     assisted = operated + sum(v.supervised_cases for v in volumes)
     last = max(
-        (v.last_case_on for v in _volumes(row, technology, None, day) if v.last_case_on is not None and v.last_case_on <= day), default=None
+        (v.last_case_on for v in _volumes(row, technology, counted, None, day) if v.last_case_on is not None and v.last_case_on <= day),
+        default=None,
     )
     staff = row.staff
     found = [
@@ -73,29 +77,30 @@ def shortfalls(row: PersonRow, technology: Technology, table: Qualification, lev
         _idle(table.max_idle_years, last, day),
     ]
     lacking = [shortfall for shortfall in found if shortfall is not None]
-    if table.any_of and not any(_alternative_holds(row, technology, a, level, day) for a in table.any_of):
+    if table.any_of and not any(_alternative_holds(row, technology, counted, a, level, day) for a in table.any_of):
         lacking.append(Shortfall("any_of", len(table.any_of), 0, "各备选条件均未满足", "none of the alternatives is met"))
     return lacking
 
 
-def _alternative_holds(row: PersonRow, technology: Technology, table: Qualification, level: int | None, day: date) -> bool:
+def _alternative_holds(
+    row: PersonRow, technology: Technology, counted: frozenset[str], table: Qualification, level: int | None, day: date
+) -> bool:
     if table.level not in (None, level):
         return False
-    if table.training and not row.trained(technology.id, day) and not _exempts(row, technology, table, level, day):
+    if table.training and not row.trained(technology.id, day) and not _exempts(row, technology, counted, table, level, day):
         return False
-    return not shortfalls(row, technology, table, level, day)
+    return not shortfalls(row, technology, counted, table, level, day)
 
 
-def _volumes(row: PersonRow, technology: Technology, within_years: int | None, day: date) -> Iterable[Volume]:
+def _volumes(row: PersonRow, technology: Technology, counted: frozenset[str], within_years: int | None, day: date) -> Iterable[Volume]:
     """The person's volumes of the technology in the calendar years that count: those kept for the technology itself, or, where there are
-    none, those of codes that alone identify it (counting both would count an operation twice)."""
+    none, those of the `counted` codes and items (counting both would count an operation twice)."""
     first_year = day.year - within_years + 1 if within_years is not None else 0
-    counted = [v for v in row.volumes if first_year <= v.year <= day.year]
-    own = [v for v in counted if v.scope_type is ScopeType.TECHNOLOGY and v.scope == technology.id]
+    rows = [v for v in row.volumes if first_year <= v.year <= day.year]
+    own = [v for v in rows if v.scope_type is ScopeType.TECHNOLOGY and v.scope == technology.id]
     if own:
         return own
-    codes = frozenset().union(*(way.codes for way in technology.identify if not way.with_diagnoses and not way.all_of))
-    return [v for v in counted if v.scope_type is ScopeType.CODE and v.scope in codes]
+    return [v for v in rows if scope_key(v.scope_type, v.scope) in counted]
 
 
 def _years(since: date | None, day: date) -> int | None:

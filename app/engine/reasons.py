@@ -135,8 +135,8 @@ _TABLE = (
     _overridable(
         "entry_ambiguous",
         "SGM-2022 art. 16; H-WAHH catalogs",
-        "编码 {code} 对应 {count} 条目录，术者并非全部有权限。请填写授权项目、服务编码或名称以确定是哪一条。",
-        "Code {code} stands for {count} catalog entries, and the operator is not privileged for all of them. Send the item, service code or name that says which.",
+        "编码 {code} 对应 {count} 条目录，术者并非全部有权限。请填写授权项目、服务编码或名称以确定是哪一条，或由对每一条都有权限的医师主刀。",
+        "Code {code} stands for {count} catalog entries, and the operator is not privileged for all of them. Send the item, service code or name that says which, or name an operator who is.",
     ),
     _overridable(
         "grant_missing",
@@ -240,12 +240,12 @@ _TABLE = (
     _overridable(
         "order_right_missing",
         "hospital policy",
-        "开单医师 {requester} 对 {code} 既无开单权也无执行权。请由有开单权的医师开具。",
-        "Requester {requester} holds neither the right to order {code} nor the right to perform it. Have a privileged physician write the order.",
+        "{who_zh}对 {code} 既无开单权也无执行权。请由有开单权的医师开具并填写其工号。",
+        "{who_en} holds neither the right to order {code} nor the right to perform it. Have a privileged physician write the order and be named.",
     ),
     _overridable(
         "anesthesia_grade_exceeded",
-        "H-WAHH ch. 7, anesthesia table",
+        "H-WAHH ch. 7, anesthesia table (第四条)",
         "{staff_name}（{staff}）的麻醉权限不足 ASA {asa} 级（{standing_zh}）。请更换麻醉医师。",
         "The privilege of {staff_name} ({staff}) does not reach ASA class {asa} ({standing_en}). Name another anesthesiologist.",
     ),
@@ -263,7 +263,7 @@ _TABLE = (
     ),
     _overridable(
         "perfusion_grade_exceeded",
-        "H-WAHH ch. 7, perfusion table",
+        "H-WAHH ch. 7, perfusion table (第五条)",
         "{staff_name}（{staff}）的体外循环权限不足 {grade} 级（{standing_zh}）。请更换灌注师。",
         "The privilege of {staff_name} ({staff}) does not reach bypass grade {grade} ({standing_en}). Name another perfusionist.",
     ),

@@ -41,7 +41,7 @@ def procedure_contexts(whole: OrderContext) -> tuple[ProcedureContext, ...]:
 
 def _resolve(whole: OrderContext, procedures: Sequence[Procedure], codes: Sequence[str]) -> list[Resolved]:
     catalog, department, child = whole.hospital.catalog, whole.department, whole.child
-    combined = catalog.combination_rows(codes, department) if _may_combine(catalog, codes) else {}
+    combined = catalog.combination_rows(codes) if _may_combine(catalog, codes) else {}
     return [
         catalog.resolve_as(combined[code], code, procedure, department, child)
         if code in combined

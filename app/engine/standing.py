@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 
+from msgspec.structs import replace
+
 from app.engine.catalog import CatalogEntry, Cover, scope_key
 from app.engine.matrix import PersonRow, evaluation_due
 from app.engine.model import Facts, Grant, GrantState, Value
@@ -70,16 +72,14 @@ def _other_keys(entry: CatalogEntry, question: Question) -> tuple[str, ...]:
 
 
 def _department_fits(grant: Grant, entry: CatalogEntry, starts: frozenset[str] | None, department: str | None) -> bool:
-    """A grant's department is compared with the entry's, of which the order's own counts where it is one of them, or with the order's
-    where the entry has none. `starts`: where something granted directly leads to the entry (see `Cover`)."""
+    """A grant's department is compared with the entry's, or with the order's where the entry has none. `starts`: where something granted
+    directly leads to the entry (see `Cover`)."""
     own = grant.department
     if not own:
         return True
     if starts is not None and own not in starts:
         return False
-    if entry.departments and department not in entry.departments:
-        return own in entry.departments
-    return own == department
+    return own in entry.departments if entry.departments else own == department
 
 
 def _problem(grant: Grant, first_day: date, last_day: date, level: int) -> str | None:
@@ -112,7 +112,9 @@ def _why_not(held: Mapping[str, tuple[Grant, ...]], entry: CatalogEntry, sibling
     found += _other_grants(held, entry, siblings, question)
     if not found:
         return Standing("grant_missing", {"item": entry.entry.item, "entry": entry.code})
-    return min(found, key=lambda standing: _RANK[standing.code])
+    nearest = min(found, key=lambda standing: _RANK[standing.code])
+    others = sorted({standing.code for standing in found} - {nearest.code}, key=_RANK.__getitem__)
+    return replace(nearest, facts=nearest.facts | {"also": others}) if others else nearest
 
 
 def _scoped(held: Mapping[str, tuple[Grant, ...]], entry: CatalogEntry, question: Question, *, fitting: bool) -> Iterable[Grant]:

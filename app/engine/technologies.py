@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from app.engine.codes import diagnosis_matches
-from app.engine.model import RESTRICTED_KINDS, Identify, Technology, Urgency
+from app.engine.catalog import Catalog, scope_key
+from app.engine.codes import diagnosis_matches, parts_of
+from app.engine.model import RESTRICTED_KINDS, Identify, ScopeType, Technology, Urgency
 
 
 class Identified(NamedTuple):
@@ -22,11 +23,16 @@ class Identified(NamedTuple):
 
 
 class Technologies:
-    """A hospital's technologies, compiled: indexed by the codes that their rules look for."""
+    """A hospital's technologies, compiled: indexed by the codes that their rules look for.
 
-    def __init__(self, technologies: Iterable[Technology]) -> None:
+    `counted` names, per technology, the scopes whose yearly volumes count for it where none are kept for the technology itself.
+    """
+
+    def __init__(self, technologies: Iterable[Technology], catalog: Catalog) -> None:
         self.by_id = {technology.id: technology for technology in technologies}
-        self._by_code: dict[str, tuple[Technology, ...]] = _by_code(self.by_id.values())
+        self._ways = {technology.id: tuple(w for way in technology.identify for w in _ways(way)) for technology in self.by_id.values()}
+        self._by_code: dict[str, tuple[Technology, ...]] = _by_code(self.by_id.values(), self._ways)
+        self.counted = {technology.id: _counted(technology, catalog) for technology in self.by_id.values()}
         self._codes = frozenset(self._by_code)
 
     def touches(self, watch: frozenset[str]) -> bool:
@@ -48,7 +54,7 @@ class Technologies:
         for technology in self.by_id.values():
             if technology.id not in touched:
                 continue
-            certain_at = _certainty(technology.identify, watches, whole, diagnoses, urgency)
+            certain_at = _certainty(self._ways[technology.id], watches, whole, diagnoses, urgency)
             for index, certain in certain_at.items():
                 found[index].append(Identified(technology, certain))
         return [tuple(identified) for identified in found]
@@ -91,10 +97,30 @@ def _diagnosed(way: Identify, diagnoses: Sequence[str] | None) -> bool | None:
     return any(diagnosis_matches(d, listed) for d in diagnoses for listed in way.with_diagnoses)
 
 
-def _by_code(technologies: Iterable[Technology]) -> dict[str, tuple[Technology, ...]]:
+def _ways(way: Identify) -> Iterable[Identify]:
+    """A way to identify, and for each combination among its codes the same with all its parts as procedures of their own."""
+    yield way
+    for code in way.codes:
+        parts = parts_of(code)
+        if parts:
+            yield Identify(frozenset(), (*way.all_of, *(frozenset({part}) for part in parts)), way.with_diagnoses, way.urgency)
+
+
+def _counted(technology: Technology, catalog: Catalog) -> frozenset[str]:
+    """The codes that alone identify a technology, the local codes of these, and the items all of whose entries have such a code."""
+    codes = frozenset().union(*(way.codes for way in technology.identify if not way.with_diagnoses and not way.all_of))
+    codes |= {own for code in codes for own in catalog.locals_of.get(code, ())}
+    by_item: dict[str, set[str]] = defaultdict(set)
+    for entry in catalog.entries if codes else ():
+        by_item[entry.entry.item].add(entry.code)
+    items = {item for item, held in by_item.items() if item and held <= codes}
+    return frozenset({scope_key(ScopeType.CODE, code) for code in codes} | {scope_key(ScopeType.ITEM, item) for item in items})
+
+
+def _by_code(technologies: Iterable[Technology], ways: Mapping[str, Iterable[Identify]]) -> dict[str, tuple[Technology, ...]]:
     found: dict[str, list[Technology]] = defaultdict(list)
     for technology in technologies:
-        codes = frozenset().union(*(way.codes.union(*way.all_of) for way in technology.identify))
+        codes = frozenset().union(*(way.codes.union(*way.all_of) for way in ways[technology.id]))
         for code in codes:
             found[code].append(technology)
     return {code: tuple(held) for code, held in found.items()}

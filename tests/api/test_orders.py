@@ -89,6 +89,8 @@ def test_blanks_and_width_of_ids_are_dropped_and_blank_evidence_is_none() -> Non
         ({"diagnoses": ["Q21.100", "hole"]}, {"diagnoses[1]": "malformed_code"}),
         ({"planned_start": "2026-02-30T08:00:00+08:00"}, {"planned_start": "invalid"}),
         ({"planned_start": "2026-11-23T08:00:00"}, {"planned_start": "invalid"}),
+        ({"planned_start": "9999-12-31T23:00:00Z"}, {"planned_start": "implausible"}),
+        ({"planned_start": "0001-01-01T00:00:00+14:00"}, {"planned_start": "implausible"}),
         ({"patient": {"id": "P", "birth_date": "2026-13-01"}}, {"patient.birth_date": "invalid"}),
         ({"patient": {"id": "P", "flags": ["vip"]}}, {"patient.flags[0]": "unknown_flag"}),
         ({"patient": {"id": "   "}}, {"patient.id": "blank"}),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from app.engine import checkpoints
 from app.engine.decide import OtherPatient
+from app.engine.history import extended
 from app.engine.hospital import CompiledHospital
 from app.engine.model import ByCheckpoint, Checkpoint, Disposition, Urgency, Verdict
 from app.engine.reasons import BY_CHECKPOINT, REASONS, refuse_disposition
@@ -135,6 +137,20 @@ def _other(person: Any, number: str, department: str) -> dict[str, Any]:
     return {"staff": staff, "grants": [grant]}
 
 
+def test_nobody_is_listed_where_a_final_finding_of_the_case_bars_everybody() -> None:
+    decision = world({"order.procedures.0.operator": "100002", "order.requester": "999999"}).decide()
+    assert decision.procedures[0].operators == ()
+
+
+def test_the_case_stays_with_its_first_patient() -> None:
+    first = world({})
+    history = extended(None, first.order, first.decide())
+    other = world({"order.patient.id": "P-2", "order.urgency": "emergency", "history": msgspec.to_builtins(history)})
+    decision = other.decide()
+    assert decision.flags == ("other_patient",)
+    assert extended(history, other.order, decision) == history
+
+
 def test_another_patient_under_the_same_case_id_is_refused() -> None:
     with pytest.raises(OtherPatient):
         world({"history": {"patient_id": "P-2", "decisions": []}}).decide()
@@ -178,10 +194,22 @@ class TestPolicy:
     def test_tightening_and_loosening(self) -> None:
         unknown: dict[str, Any] = {"order.procedures.0.code": "35.72001"}
         tight = world(unknown | {"hospital.policy": {"dispositions": {"code_unknown": "final"}}}).decide()
-        loose = world(unknown | {"hospital.policy": {"dispositions": {"code_unknown": "obligation"}}}).decide()
         assert (tight.decision, tight.overridable) == (Verdict.DENY, False)
+        due: dict[str, Any] = {"people.100001.staff.requalification": "due"}
+        loose = world(due | {"hospital.policy": {"dispositions": {"requalification_due": "obligation"}}}).decide()
         assert loose.decision is Verdict.ALLOW
-        assert [o.code for o in loose.obligations] == ["code_unknown"]
+        assert [o.code for o in loose.obligations] == ["requalification_due"]
+
+    def test_loosening_the_lack_of_an_entry_leaves_the_grants_to_be_asked_for(self) -> None:
+        unknown = world({"order.procedures.0.code": "35.72001", "hospital.policy": {"dispositions": {"code_unknown": "info"}}}).decide()
+        assert [f.code for f in unknown.procedures[0].findings] == ["code_unknown", "grant_missing"]
+        policy = {"hospital.policy": {"dispositions": {"department_not_listed": "info"}}, "order.department": "心内科"}
+        # Two entries dropped out, and the operator holds only the grant of one.
+        held = world(policy).decide()
+        assert [f.code for f in held.procedures[0].findings] == [
+            "department_not_listed",
+            "grant_department_mismatch",
+        ] or held.decision is Verdict.DENY
 
     def test_by_checkpoint_rules_relax_at_the_order_during_the_operation_and_in_an_emergency(self) -> None:
         hospital = _compiled(world({}))

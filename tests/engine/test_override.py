@@ -49,6 +49,7 @@ def test_a_valid_declaration_makes_an_override() -> None:
         ({"reason": "  急 诊    "}, "reason"),
         ({"declared_by": "999999"}, "declared_by"),
         ({"declared_by": " "}, "declared_by"),
+        ({"reason": "\u200b\u200b\u200b\u200b\u200b\u200b"}, "reason"),
     ],
 )
 def test_an_incomplete_declaration_is_answered_with_what_is_missing(change: dict[str, Any], missing: str) -> None:
@@ -100,6 +101,36 @@ def test_a_revoked_or_suspended_privilege_is_flagged(state: str, flag: str) -> N
     assert decision.decision is Verdict.OVERRIDE
     assert decision.override is not None
     assert decision.override.flags == (flag,)
+
+
+def test_a_declarer_who_has_left_is_not_known_staff() -> None:
+    decision = world(DENIED | {"people.100003.staff.status": "left", "order.emergency": DECLARATION | {"declared_by": "100003"}}).decide()
+    assert decision.override is not None
+    assert decision.override.missing == ("declared_by",)
+    assert decision.message.zh.endswith("紧急声明不完整，缺少：declared_by。")
+
+
+@pytest.mark.parametrize("reason", ["急诊急诊急诊", "。。。。。。", "aaaaaa 1"])
+def test_a_reason_that_is_empty_of_content_is_flagged(reason: str) -> None:
+    decision = _declared(reason=reason)
+    assert decision.override is not None
+    assert decision.override.flags == ("canned_reason",)
+
+
+def test_a_revoked_privilege_is_flagged_beside_a_nearer_finding() -> None:
+    expired = {
+        "id": "g-old",
+        "staff": "100001",
+        "scope_type": "item",
+        "scope": "A3.2",
+        "valid_from": "2025-01-01",
+        "valid_to": "2025-12-31",
+    }
+    changes = {"people.100001.grants.0.state": "revoked", "people.100001.grants.2": expired}
+    decision = world(changes | {"order.urgency": "emergency", "order.emergency": DECLARATION}).decide()
+    assert [f.code for f in decision.procedures[0].findings] == ["grant_expired"]
+    assert decision.override is not None
+    assert decision.override.flags == ("revoked_privilege",)
 
 
 def test_denied_before_is_flagged() -> None:

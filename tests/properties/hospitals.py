@@ -61,9 +61,9 @@ from app.engine.model import (
 from app.engine.reasons import BY_CHECKPOINT, REASONS
 
 ZONE = ZoneInfo("Asia/Shanghai")
-NOW = datetime(2026, 11, 22, 9, 14, tzinfo=ZONE)
+NOW = datetime(2026, 11, 23, 9, 14, tzinfo=ZONE)
 DAY = NOW.date()
-"""The day around which all dates lie. It is a Sunday."""
+"""The day around which all dates lie. It is a Monday, after a short week."""
 
 DEPARTMENTS = ("胸心外科", "小儿外科", "心内科")
 ITEMS = ("WKJDXX2.1", "WKJDXX3.2", "WKJDXX4.1", "WKJDXX4.2")
@@ -100,7 +100,7 @@ LISTED_DIAGNOSES: tuple[tuple[str, str] | str, ...] = (("C00", "C97"), "I21", "I
 
 MAX_OPERATORS_LISTED = 10
 
-NEAR_DAYS = (-800, -400, -367, -366, -365, -364, -40, -22, -21, -20, -19, -2, -1, 0, 1, 2, 30)
+NEAR_DAYS = (-800, -730, -400, -367, -366, -365, -364, -40, -24, -23, -22, -21, -20, -2, -1, 0, 1, 2, 30)
 
 T = TypeVar("T")
 
@@ -221,8 +221,8 @@ def _way(rng: Random, codes: Sequence[str]) -> Identify:
     by_nothing = _chance(rng, 0.02)
     singles = [code for code in codes if _chance(rng, 0.7) or "+" not in code]
     return Identify(
-        codes=frozenset(_some(rng, codes, 1, 2)) if not (by_combination or by_nothing) or _chance(rng, 0.3) else frozenset(),
-        all_of=tuple(frozenset(_some(rng, singles, 1, 2)) for _ in range(2)) if by_combination else (),
+        codes=frozenset(_some(rng, codes, 1, 2)) if not (by_combination or by_nothing) or _chance(rng, 0.5) else frozenset(),
+        all_of=tuple(frozenset(_some(rng, singles, 1, 3)) for _ in range(2)) if by_combination else (),
         with_diagnoses=_some(rng, LISTED_DIAGNOSES, 1, 2) if _chance(rng, 0.35) else (),
         urgency=frozenset(_some(rng, tuple(Urgency), 1, 2)) if _chance(rng, 0.15) else frozenset(),
     )
@@ -242,11 +242,11 @@ def _qualification(rng: Random, depth: int) -> Qualification:
         cases=number(0.2, 0, 10, 50),
         independent_cases=number(0.2, 5, 10),
         within_years=number(0.4, 1, 2, 3),
-        training=rng.choice((True, False)) if _chance(rng, 0.3) else None,
-        max_idle_years=number(0.2, 1, 2),
+        training=rng.choice((True, True, False)) if _chance(rng, 0.3) else None,
+        max_idle_years=number(0.3, 1, 2),
         level=number(0.25, 2, 3, 4),
-        any_of=tuple(_qualification(rng, depth - 1) for _ in range(rng.randint(1, 2))) if depth and _chance(rng, 0.3) else (),
-        exempt=replace(_qualification(rng, depth - 1), training=None) if depth and _chance(rng, 0.3) else None,
+        any_of=tuple(_qualification(rng, depth - 1) for _ in range(rng.randint(1, 2))) if depth and _chance(rng, 0.45) else (),
+        exempt=replace(_qualification(rng, depth - 1), training=None) if depth and _chance(rng, 0.45) else None,
     )
 
 
@@ -296,7 +296,7 @@ def random_people(rng: Random, hospital: Hospital) -> dict[str, Person]:
 
 
 def _person(rng: Random, hospital: Hospital, number: str) -> Person:
-    calm = _chance(rng, 0.7)
+    calm = _chance(rng, 0.8)
     kind = rng.choice((StaffKind.PHYSICIAN, StaffKind.MULTI_SITE, StaffKind.ANESTHESIOLOGIST, StaffKind.PERFUSIONIST))
     if not calm or _chance(rng, 0.15):
         kind = rng.choice(tuple(StaffKind))
@@ -349,9 +349,9 @@ def random_grant(rng: Random, hospital: Hospital, number: str, index: int = 0, c
         scope=scopes[scope_type],
         department=rng.choice(DEPARTMENTS) if _chance(rng, 0.4) else "",
         role=GrantRole.REQUESTER if _chance(rng, 0.12) else GrantRole.OPERATOR,
-        valid_from=DAY - timedelta(days=90) if fresh else _near(rng),
+        valid_from=DAY - timedelta(days=rng.choice((90, 90, 396, 800))) if fresh else _near(rng),
         valid_to=_perhaps_near(rng, 0.05 if fresh else 0.5),
-        last_evaluated=_perhaps_near(rng, 0.5),
+        last_evaluated=_perhaps_near(rng, 0.6),
         state=GrantState.ACTIVE if fresh else rng.choice(tuple(GrantState)),
     )
 
@@ -409,7 +409,7 @@ def random_order(rng: Random, hospital: Hospital, people: Mapping[str, Person]) 
         urgency=urgency,
         patient=Patient(
             id="P1",
-            birth_date=date(rng.choice((1960, 2012, 2013, 2020, 2030)), 11, rng.choice((21, 22, 23))) if _chance(rng, 0.6) else None,
+            birth_date=date(rng.choice((1960, 2012, 2013, 2020, 2030)), 11, rng.choice((22, 23, 24))) if _chance(rng, 0.6) else None,
             flags=_some(rng, STANDARD_FLAGS, 1, 2) if _chance(rng, 0.2) else (),
         ),
         procedures=tuple(_procedure(rng, hospital, code, operator) for code, operator in zip(codes, operators, strict=False)),
@@ -438,6 +438,9 @@ def _codes(rng: Random, hospital: Hospital) -> list[str]:
         codes += rng.sample(in_catalog, rng.randint(0, 1))
         rng.shuffle(codes)
         return codes
+    singles = [code for code in in_catalog if "+" not in code]
+    if len(singles) > 1 and _chance(rng, 0.06):  # parts that the catalog knows, mostly unknown together
+        return ["+".join(sorted(rng.sample(singles, 2)))]
     pool = (*in_catalog, *in_catalog, *in_catalog, *NATIONAL, *ALIASES, *COMBINATIONS, *UNKNOWN_CODES)
     return [rng.choice(pool if _chance(rng, 0.4) else in_catalog) for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 4)))]
 

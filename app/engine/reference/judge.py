@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.engine.calendar import add_working_days
-from app.engine.codes import normalize_procedure
+from app.engine.codes import normalize_procedure, normalize_text
 from app.engine.model import (
     NURSE_ROLES,
     RESTRICTED_KINDS,
@@ -29,10 +29,11 @@ from app.engine.model import (
 )
 from app.engine.reasons import BY_CHECKPOINT, GRANT_FINDINGS, REASONS, default_disposition, refuse_disposition, stricter
 from app.engine.reference.order import Case, Resolved, resolve
-from app.engine.reference.people import GRADES, about_member, about_operator, asked_grade, graded, may_order, standing
+from app.engine.reference.people import GRADES, GRANTED, about_member, about_operator, asked_grade, graded, may_order, said_of, standing
 
 MAX_OPERATORS = 10
 MIN_REASON_CHARS = 5
+MIN_DIFFERENT_CHARS = 4
 FILING_WORKING_DAYS = 15
 DENYING = (Disposition.OVERRIDABLE, Disposition.FINAL)
 
@@ -143,7 +144,7 @@ def judge(order: Order, hospital: Hospital, people: Mapping[str, Person] | None,
                 technologies={technology.id for technology in procedure.certain},
                 entries=sorted(procedure.remaining),
                 standing=[_standing(case, procedure, index) for index in sorted(procedure.remaining)],
-                operators=_operators(case, procedure, found) if verdict(found) is not Verdict.ALLOW else [],
+                operators=_operators(case, procedure, found, of_case) if verdict(found) is not Verdict.ALLOW else [],
             )
             for procedure, found in zip(procedures, by_procedure, strict=True)
         ],
@@ -159,7 +160,7 @@ def judge(order: Order, hospital: Hospital, people: Mapping[str, Person] | None,
         ],
         findings=of_case,
         obligations=sorted(set(_obligations(case, every, decision, missing))),
-        override=_override(case, decision, every, missing, past, other_patient),
+        override=_override(case, procedures, decision, every, missing, past, other_patient),
     )
 
 
@@ -215,9 +216,14 @@ def _of_procedure(case: Case, procedure: Resolved) -> Iterator[str]:
     if case.people is None:
         yield "matrix_unavailable"
         return
-    yield from about_operator(case, procedure, case.people.get(procedure.operator))
+    yield from about_operator(case, procedure, case.people.get(procedure.operator), _loosened(case, procedure))
     if case.hospital.policy.order_right and not may_order(case, procedure, case.people.get(case.order.requester or "")):
         yield "order_right_missing"
+
+
+def _loosened(case: Case, procedure: Resolved) -> bool:
+    """The hospital's policy lets the lack of an entry pass (reading 22)."""
+    return procedure.not_found is not None and _disposition(case, procedure.not_found) not in DENYING
 
 
 def _of_technology(case: Case, technology: Technology) -> Iterator[str]:
@@ -315,7 +321,7 @@ def _plan_changed(order: Order, procedures: list[Resolved], past: tuple[PastDeci
 
 
 def _blank(evidence: str | None) -> bool:
-    return evidence is None or not evidence.strip()
+    return evidence is None or not normalize_text(evidence)
 
 
 # ------------------------------------------------------------------------------------------------ who else may
@@ -326,16 +332,17 @@ def _standing(case: Case, procedure: Resolved, index: int) -> str:
     return standing(case, procedure, person, index) if person is not None else "unknown"
 
 
-def _operators(case: Case, procedure: Resolved, found: list[Found]) -> list[str]:
+def _operators(case: Case, procedure: Resolved, found: list[Found], of_case: list[Found]) -> list[str]:
     """People whom no rule about the person bars (reading 30; a hospital may have loosened one to an obligation)."""
     barred = any(disposition is Disposition.FINAL and code not in ABOUT_THE_PERSON for code, disposition in found)
+    barred |= any(disposition is Disposition.FINAL for _, disposition in of_case)
     if case.people is None or barred or not procedure.remaining:
         return []
     return _listed(
         [
             person
             for number, person in case.people.items()
-            if number != procedure.operator and not _barred(case, about_operator(case, procedure, person))
+            if number != procedure.operator and not _barred(case, about_operator(case, procedure, person, loosened=False))
         ],
         case.order.department,
     )
@@ -392,20 +399,36 @@ def _missing(case: Case) -> tuple[str, ...]:
     declared = case.order.emergency
     if declared is None:
         return ()
-    by = (declared.declared_by or "").strip()
+    by = normalize_text(declared.declared_by or "")
+    declarer = case.people.get(by) if case.people is not None else None
+    on_staff = declarer is not None and declarer.staff.status is not StaffStatus.LEFT
     holds = {
         "urgency": case.order.urgency is Urgency.EMERGENCY,
         "lifesaving": declared.lifesaving is True,
         "no_privileged_operator": declared.no_privileged_operator is True,
         "reason_code": declared.reason_code in case.hospital.policy.emergency_reasons,
-        "reason": len((declared.reason or "").strip()) >= MIN_REASON_CHARS,
-        "declared_by": bool(by) and (case.people is None or by in case.people),
+        "reason": len(normalize_text(declared.reason or "")) >= MIN_REASON_CHARS,
+        "declared_by": bool(by) and (case.people is None or on_staff),
     }
     return tuple(name for name, held in holds.items() if not held)
 
 
+def _privilege_findings(case: Case, procedure: Resolved) -> set[str]:
+    """All that is wrong with the operator's grants for the entry whose finding is shown, the graver things beside the nearest included."""
+    person = case.people.get(procedure.operator) if case.people is not None else None
+    if person is None:
+        return set()
+    indexes = procedure.remaining or (procedure.family if _loosened(case, procedure) else [])
+    barred = [index for index in indexes if standing(case, procedure, person, index) != GRANTED]
+    if not barred:
+        return set()
+    shown = min(barred, key=lambda index: GRANT_FINDINGS.index(standing(case, procedure, person, index)))
+    return said_of(case, procedure, person, shown)
+
+
 def _override(
     case: Case,
+    procedures: list[Resolved],
     decision: Verdict,
     every: list[Found],
     missing: tuple[str, ...],
@@ -419,11 +442,12 @@ def _override(
     late = planned is not None and (case.now > planned or (declared.declared_at is not None and declared.declared_at > planned))
     if decision is not Verdict.OVERRIDE:
         return JudgedOverride(None, late, missing, ())
-    codes = {reason_code for reason_code, _ in every}
+    privileges = {code for procedure in procedures for code in _privilege_findings(case, procedure)}
     flags = {
-        "revoked_privilege": "grant_revoked" in codes,
-        "suspended_privilege": "grant_suspended" in codes,
+        "revoked_privilege": "grant_revoked" in privileges,
+        "suspended_privilege": bool({"grant_suspended", "staff_suspended"} & {*privileges, *(code for code, _ in every)}),
         "late": late,
+        "canned_reason": len({c for c in declared.reason or "" if c.isalnum()}) < MIN_DIFFERENT_CHARS,
         "denied_before": any(one.decision is Verdict.DENY for one in past),
         "other_patient": other_patient,
     }

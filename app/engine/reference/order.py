@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
+from msgspec.structs import replace
+
 from app.engine.calendar import full_years
 from app.engine.codes import diagnosis_matches, normalize_diagnosis, normalize_name, normalize_procedure, parts_of
 from app.engine.model import RESTRICTED_KINDS, Entry, Evidence, Hospital, Identify, Order, Person, Procedure, Technology
@@ -75,11 +77,11 @@ def resolve(case: Case) -> list[Resolved]:
 def entries_of(hospital: Hospital, code: str) -> list[int]:
     """A local code finds its own entries, a national one also those of its local codes (reading 2)."""
     is_local = code in hospital.aliases
-    return [
-        index
-        for index, entry in enumerate(hospital.entries)
-        if entry.code == code or (not is_local and hospital.aliases.get(entry.code) == code)
-    ]
+    found: dict[Entry, int] = {}
+    for index, entry in enumerate(hospital.entries):
+        if entry.code == code or (not is_local and hospital.aliases.get(entry.code) == code):
+            found.setdefault(replace(entry, source="", category=""), index)  # a row that is printed twice is one entry
+    return list(found.values())
 
 
 def _base(case: Case, code: str) -> list[int]:
@@ -119,7 +121,7 @@ def _narrow(hospital: Hospital, group: list[int], procedure: Procedure) -> list[
 
 
 def _left(case: Case, code: str, procedure: Procedure) -> list[int]:
-    """The entries that remain of a code that has a base."""
+    """The entries that remain of a code."""
     base = _narrow(case.hospital, _base(case, code), procedure)
     return base + _narrow(case.hospital, _added_for_a_child(case, code), procedure)
 
@@ -130,15 +132,15 @@ def _find_entries(case: Case, procedure: Procedure) -> Resolved:
     found = Resolved(code, procedure.operator, judged_as=combinations or [code])
     for whole in found.judged_as:
         found.family += [index for index in entries_of(hospital, whole) if index not in found.family]
-    if combinations or _base(case, code):
-        for whole in found.judged_as:
-            found.remaining += [index for index in _left(case, whole, procedure) if index not in found.remaining]
-        found.pool = [hospital.entries[index] for index in found.remaining]
-    elif found.family:
-        found.not_found = "department_not_listed"
-        found.pool = [hospital.entries[index] for index in found.family]
-    else:
-        found.not_found = "code_unknown"
+    for whole in found.judged_as:
+        left = _left(case, whole, procedure)
+        found.remaining += [index for index in left if index not in found.remaining]
+        found.pool += [hospital.entries[index] for index in left or entries_of(hospital, whole)]
+    if combinations:  # what bars the part alone still counts (reading 7)
+        found.pool += [hospital.entries[index] for index in _left(case, code, procedure) or entries_of(hospital, code)]
+    if not found.remaining:
+        found.not_found = "department_not_listed" if found.family else "code_unknown"
+    if not found.family:
         for part in parts_of(code):  # reading 6
             known = _base(case, part) + _added_for_a_child(case, part) if _base(case, part) else entries_of(hospital, part)
             found.pool += [hospital.entries[index] for index in known]
@@ -160,9 +162,7 @@ def _combinations(case: Case) -> list[str]:
     complete = {
         entry.code
         for entry in case.hospital.entries
-        if parts_of(entry.code)
-        and _base(case, entry.code)
-        and all(any(_stands_for(case.hospital, code, part) for code in singles) for part in parts_of(entry.code))
+        if parts_of(entry.code) and all(any(_stands_for(case.hospital, code, part) for code in singles) for part in parts_of(entry.code))
     }
     return sorted(one for one in complete if not any(set(parts_of(one)) < set(parts_of(other)) for other in complete))
 
@@ -176,6 +176,12 @@ def _watched(hospital: Hospital, procedure: Resolved) -> set[str]:
     codes |= {part for code in codes for part in parts_of(code)}
     codes |= {hospital.aliases[code] for code in codes if code in hospital.aliases}
     return codes | {part for code in codes for part in parts_of(code)}
+
+
+def _also_by_parts(way: Identify) -> list[Identify]:
+    """A combination among the codes is also identified by all its parts as separate procedures (reading 9)."""
+    separate = [tuple(frozenset({part}) for part in parts_of(code)) for code in way.codes if parts_of(code)]
+    return [way, *(replace(way, codes=frozenset(), all_of=(*way.all_of, *parts)) for parts in separate)]
 
 
 def _holds_but_for_diagnosis(way: Identify, watched: Iterable[str], case: Case) -> bool:
@@ -195,7 +201,8 @@ def _identify(case: Case, procedures: list[Resolved]) -> None:
         for procedure, its_codes in zip(procedures, watched, strict=True):
             ways = [
                 way
-                for way in technology.identify
+                for given in technology.identify
+                for way in _also_by_parts(given)
                 if _holds_but_for_diagnosis(way, set().union(*watched), case) and its_codes & way.codes.union(*way.all_of)
             ]
             if any(

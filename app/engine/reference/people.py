@@ -66,34 +66,29 @@ def _direct(hospital: Hospital, grant: Grant) -> set[int]:
     if grant.scope_type is ScopeType.ITEM:
         return {index for index, entry in entries if entry.item == grant.scope}
     own = {index for index, entry in entries if entry.code == grant.scope}
-    family = [(entry.level, index) for index, entry in entries if _aliased(hospital, entry.code, grant.scope)]
-    return own or {index for level, index in family if level == min(family)[0]}
+    return own or {index for index, entry in entries if _aliased(hospital, entry.code, grant.scope)}
 
 
 def _reached(hospital: Hospital, grant: Grant, start: int) -> set[int]:
-    """The entries that a grant of the entry `start` takes in: one step of alias, then any number of `includes` (reading 16)."""
-    level = hospital.entries[start].level
-    allowed = [(index, entry) for index, entry in enumerate(hospital.entries) if entry.level <= level]
+    """The entries that a grant of the entry `start` takes in: one step of alias, then any number of `includes`; none of a higher level
+    than `start` (reading 16)."""
+    entries = list(enumerate(hospital.entries))
     reached = {start}
-    if grant.scope_type is ScopeType.CODE:
-        reached |= {index for index, entry in allowed if _aliased(hospital, entry.code, grant.scope)}
+    if grant.scope_type is ScopeType.CODE and any(entry.code == grant.scope for _, entry in entries):
+        reached |= {index for index, entry in entries if _aliased(hospital, entry.code, grant.scope)}
     while True:
         tokens = {token for index in reached for token in hospital.entries[index].includes}
         wider = reached | {
-            index for index, entry in allowed if entry.item in tokens or entry.code in tokens or hospital.aliases.get(entry.code) in tokens
+            index for index, entry in entries if entry.item in tokens or entry.code in tokens or hospital.aliases.get(entry.code) in tokens
         }
         if wider == reached:
-            return reached
+            return {index for index in reached if index == start or hospital.entries[index].level <= hospital.entries[start].level}
         reached = wider
 
 
 def _fits(case: Case, grant: Grant, entry: Entry) -> bool:
     """Whether the grant's department is the entry's, or the order's (reading 17)."""
-    if not grant.department:
-        return True
-    if entry.departments and case.order.department not in entry.departments:
-        return grant.department in entry.departments
-    return grant.department == case.order.department
+    return not grant.department or grant.department in (entry.departments or (case.order.department,))
 
 
 def _covers(case: Case, procedure: Resolved, grant: Grant, index: int) -> bool | None:
@@ -127,7 +122,7 @@ def _overdue(grant: Grant, on: date) -> bool:
     return on > add_years(evaluated, 1)
 
 
-def _problem(case: Case, procedure: Resolved, grant: Grant) -> str | None:
+def problem(case: Case, procedure: Resolved, grant: Grant) -> str | None:
     """What keeps a covering grant from being in order, the gravest (reading 19)."""
     if grant.state is GrantState.REVOKED:
         return "grant_revoked"
@@ -144,8 +139,13 @@ def _problem(case: Case, procedure: Resolved, grant: Grant) -> str | None:
 
 def standing(case: Case, procedure: Resolved, person: Person, index: int, roles: tuple[GrantRole, ...] = (GrantRole.OPERATOR,)) -> str:
     """`granted`, or the finding nearest to a privilege (reading 20)."""
-    said = {"grant_missing"}.union(*(_says(case, procedure, grant, index) for grant in person.grants if grant.role in roles))
+    said = {"grant_missing", *said_of(case, procedure, person, index, roles)}
     return GRANTED if GRANTED in said else min(said, key=GRANT_FINDINGS.index)
+
+
+def said_of(case: Case, procedure: Resolved, person: Person, index: int, roles: tuple[GrantRole, ...] = (GrantRole.OPERATOR,)) -> set[str]:
+    """All that the person's grants say of an entry."""
+    return set().union(*(_says(case, procedure, grant, index) for grant in person.grants if grant.role in roles))
 
 
 def _says(case: Case, procedure: Resolved, grant: Grant, index: int) -> Iterator[str]:
@@ -153,7 +153,7 @@ def _says(case: Case, procedure: Resolved, grant: Grant, index: int) -> Iterator
     entry = case.hospital.entries[index]
     covers = _covers(case, procedure, grant, index)
     if covers:
-        yield _problem(case, procedure, grant) or GRANTED
+        yield problem(case, procedure, grant) or GRANTED
     if not _in_force(case, grant):
         return
     if covers is None:
@@ -188,9 +188,17 @@ def _rows(case: Case, person: Person, technology: Technology, within_years: int 
     """The operations that count for a technology (reading 14)."""
     first = case.day.year - within_years + 1 if within_years is not None else date.min.year
     window = [row for row in person.volumes if first <= row.year <= case.day.year]
+    own = [row for row in window if row.scope_type is ScopeType.TECHNOLOGY and row.scope == technology.id]
     codes = {code for way in technology.identify if not way.with_diagnoses and not way.all_of for code in way.codes}
-    own = [row for row in window if row.scope_type == "technology" and row.scope == technology.id]
-    return own or [row for row in window if row.scope_type == "code" and row.scope in codes]
+    codes |= {local for local, national in case.hospital.aliases.items() if national in codes}
+
+    def counts(row: Volume) -> bool:
+        if row.scope_type is ScopeType.ITEM:
+            of_item = {entry.code for entry in case.hospital.entries if entry.item == row.scope}
+            return bool(of_item) and of_item <= codes
+        return row.scope_type is ScopeType.CODE and row.scope in codes
+
+    return own or [row for row in window if counts(row)]
 
 
 def _trained(case: Case, person: Person, technology: Technology) -> bool:
@@ -243,8 +251,9 @@ def _qualification(case: Case, procedure: Resolved, person: Person, technology: 
 # ------------------------------------------------------------------------------------------------ the rules about a person
 
 
-def about_operator(case: Case, procedure: Resolved, person: Person | None) -> Iterator[str]:
-    """The reason codes of all rules about the person that do not hold for this operator of this procedure."""
+def about_operator(case: Case, procedure: Resolved, person: Person | None, loosened: bool) -> Iterator[str]:
+    """The reason codes of all rules about the person that do not hold for this operator of this procedure. `loosened`: by the hospital's
+    policy the lack of an entry does not deny."""
     if person is None:
         yield "staff_unknown"
         return
@@ -256,7 +265,11 @@ def about_operator(case: Case, procedure: Resolved, person: Person | None) -> It
         yield "trainee_operator"
     if must_requalify(person.staff):
         yield "requalification_due"
-    yield from _about_privilege([standing(case, procedure, person, index) for index in procedure.remaining])
+    if procedure.remaining or not loosened:
+        yield from _about_privilege([standing(case, procedure, person, index) for index in procedure.remaining])
+    else:  # reading 22
+        dropped = [standing(case, procedure, person, index) for index in procedure.family] or ["grant_missing"]
+        yield from (code for code in _about_privilege(dropped) if code != "entry_ambiguous")
     for technology in procedure.certain:
         if technology.kind in TRAINED_KINDS:
             yield from _qualification(case, procedure, person, technology)
@@ -278,7 +291,7 @@ def may_order(case: Case, procedure: Resolved, person: Person | None) -> bool:
     if person is None or person.staff.status is not StaffStatus.ACTIVE:
         return False
     roles = (GrantRole.REQUESTER, GrantRole.OPERATOR)
-    return all(standing(case, procedure, person, index, roles) == GRANTED for index in procedure.remaining)
+    return bool(procedure.remaining) and all(standing(case, procedure, person, index, roles) == GRANTED for index in procedure.remaining)
 
 
 def about_member(case: Case, role: TeamRole, person: Person | None) -> Iterator[str]:
@@ -287,10 +300,10 @@ def about_member(case: Case, role: TeamRole, person: Person | None) -> Iterator[
         yield "staff_unknown"
         return
     staff = person.staff
-    if role is TeamRole.PERFUSIONIST and staff.kind is StaffKind.PERFUSIONIST:
+    if role is TeamRole.PERFUSIONIST:
         licence_asked = bool(staff.license_no.strip())
     else:
-        licence_asked = role in GRADES or staff.kind not in TRAINEE_KINDS
+        licence_asked = role in (TeamRole.ANESTHESIOLOGIST, TeamRole.SUPERVISOR) or staff.kind not in TRAINEE_KINDS
     if licence_asked and not has_licence(case, staff):
         yield "license_invalid"
     if staff.status is not StaffStatus.ACTIVE:

@@ -7,7 +7,8 @@ from app.engine.model import TRAINEE_KINDS, Requalification, Staff, StaffKind, S
 from app.engine.rules.found import NOTHING, Found
 
 # Bound once: reading a member off its enum costs 80 ns on CPython 3.11, a global 11 ns.
-_ANESTHESIOLOGIST, _PERFUSIONIST = TeamRole.ANESTHESIOLOGIST, TeamRole.PERFUSIONIST
+_PERFUSIONIST = TeamRole.PERFUSIONIST
+_ASSISTANTS = frozenset({TeamRole.FIRST_ASSISTANT, TeamRole.SECOND_ASSISTANT, TeamRole.ASSISTANT, TeamRole.ANESTHESIA_ASSISTANT})
 _ACTIVE, _EXTERNAL = StaffStatus.ACTIVE, StaffKind.EXTERNAL
 _NO_WORD, _DUE = Requalification.NONE, Requalification.DUE
 
@@ -53,15 +54,15 @@ def member_unknown(ctx: MemberContext) -> tuple[Found, ...]:
 
 
 def member_license(ctx: MemberContext) -> tuple[Found, ...]:
-    """A member has no valid licence. Trainees, residents and interns need none to assist; a perfusionist's is looked at only where a
-    licence number is kept."""
+    """A member has no valid licence. Trainees, residents and interns need none to assist (to supervise they do); a perfusionist's is looked at
+    only where a licence number is kept."""
     if ctx.person is None:
         return NOTHING
     staff = ctx.person.staff
     role = ctx.member.role
-    if role is not _ANESTHESIOLOGIST and role is not _PERFUSIONIST and staff.kind in TRAINEE_KINDS:
+    if role in _ASSISTANTS and staff.kind in TRAINEE_KINDS:
         return NOTHING
-    if role is _PERFUSIONIST and staff.kind is StaffKind.PERFUSIONIST and not staff.license_no:
+    if role is _PERFUSIONIST and not staff.license_no:
         return NOTHING
     return NOTHING if _licensed(staff, ctx.whole) else _license(staff)
 

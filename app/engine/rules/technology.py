@@ -91,7 +91,7 @@ def restricted_training_missing(ctx: ProcedureContext) -> tuple[Found, ...]:
     return tuple(
         Found("restricted_training_missing", _named(t))
         for t in _demanding(ctx)
-        if asks_training(t, ctx.level) and not operator.trained(t.id, day) and not is_exempt(operator, t, ctx.level, day)
+        if asks_training(t, ctx.level) and not operator.trained(t.id, day) and not is_exempt(operator, t, _counted(ctx, t), ctx.level, day)
     )
 
 
@@ -102,7 +102,7 @@ def qualification_unmet(ctx: ProcedureContext) -> tuple[Found, ...]:
         return NOTHING
     found = []
     for technology in _demanding(ctx):
-        lacking = unmet(operator, technology, ctx.level, day)
+        lacking = unmet(operator, technology, _counted(ctx, technology), ctx.level, day)
         if lacking:
             texts = {"unmet_zh": "；".join(s.zh for s in lacking), "unmet_en": "; ".join(s.en for s in lacking)}
             found.append(Found("qualification_unmet", {**_named(technology), **texts, "unmet": [s.facts() for s in lacking]}))
@@ -134,6 +134,10 @@ def _demanding(ctx: ProcedureContext) -> Iterator[Technology]:
 
 def _demands(identified: Identified) -> bool:
     return identified.restricted or identified.technology.kind is TechnologyKind.KEY
+
+
+def _counted(ctx: ProcedureContext, technology: Technology) -> frozenset[str]:
+    return ctx.whole.hospital.technologies.counted[technology.id]
 
 
 def _assessed(ctx: ProcedureContext, technology: Technology) -> bool:
