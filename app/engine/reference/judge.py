@@ -414,16 +414,13 @@ def _missing(case: Case) -> tuple[str, ...]:
 
 
 def _privilege_findings(case: Case, procedure: Resolved) -> set[str]:
-    """All that is wrong with the operator's grants for the entry whose finding is shown, the graver things beside the nearest included."""
+    """All that is wrong with the operator's grants for the entries that are not granted, not only what is nearest to a privilege."""
     person = case.people.get(procedure.operator) if case.people is not None else None
     if person is None:
         return set()
     indexes = procedure.remaining or (procedure.family if _loosened(case, procedure) else [])
     barred = [index for index in indexes if standing(case, procedure, person, index) != GRANTED]
-    if not barred:
-        return set()
-    shown = min(barred, key=lambda index: GRANT_FINDINGS.index(standing(case, procedure, person, index)))
-    return said_of(case, procedure, person, shown)
+    return set().union(*(said_of(case, procedure, person, index) for index in barred))
 
 
 def _override(

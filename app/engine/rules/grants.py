@@ -26,7 +26,9 @@ def operator_grant(ctx: ProcedureContext) -> tuple[Found, ...]:
     if not lacking:
         return NOTHING
     nearest = min(lacking, key=lambda standing: _RANK[standing.code])
-    return (Found(nearest.code, nearest.facts),)
+    others = {code for standing in lacking for code in (standing.code, *standing.facts.get("also", ()))} - {nearest.code}
+    also = {"also": sorted(others, key=_RANK.__getitem__)} if others else {}
+    return (Found(nearest.code, {**nearest.facts, **also}),)
 
 
 def _catalog_denies(ctx: ProcedureContext) -> bool:
