@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time
 from functools import lru_cache
 from typing import TypeVar
 
@@ -21,9 +21,6 @@ T = TypeVar("T")
 
 MAX_TEXT_CHARS = 4_000
 """Longer than any name and any list of codes; a cell beyond it is a slip, such as a quote that was never closed."""
-
-MAX_DATE_CHARS = 40
-"""A longer text is no date; keeps what is remembered of them small."""
 
 EARLIEST_YEAR = 1900
 """Nobody concerned practised before; a year such as 0226 is a slip."""
@@ -47,36 +44,36 @@ _MANGLED = re.compile(
 )
 
 
+def is_blank(cell: object) -> bool:
+    """Whether a cell is empty or holds nothing but blanks."""
+    return cell is None or cell == "" or (isinstance(cell, str) and not cell.strip())
+
+
 def text(cell: object) -> str:
     """Words or an id, without needless blanks. A whole number is taken for the id that it shows."""
     if isinstance(cell, str):
         return _clean(cell)
-    if isinstance(cell, date | time | timedelta):
-        raise CellError(
-            "单元格是日期，这里应填文字。请把该列设为“文本”格式。", "The cell is a date where text belongs. Format the column as text."
-        )
-    if not isinstance(cell, int | float):
-        raise _formula()
-    if isinstance(cell, bool) or not abs(cell) < 10**MAX_EXACT_DIGITS or cell != int(cell):
-        raise _lost_digits(cell)
-    return str(int(cell))
+    if isinstance(cell, int | float) and not isinstance(cell, bool) and abs(cell) < 10**MAX_EXACT_DIGITS and cell == int(cell):
+        return str(int(cell))
+    raise _as_text(cell)
 
 
 def text_only(cell: object) -> str:
     """A code that is not a procedure's: item, grade, service. A number is refused, because 4.10 would have become 4.1."""
     if not isinstance(cell, str):
-        raise _as_text()
+        raise _as_text(cell)
     return _clean(cell)
 
 
 def procedure(cell: object) -> str:
     """A procedure code in its canonical form."""
-    if not isinstance(cell, str):
-        raise _as_text()
+    written = text_only(cell)
     try:
-        return normalize_procedure(cell)
+        return normalize_procedure(written)
     except MalformedCode as error:
-        raise _malformed(cell, error) from error
+        if _MANGLED.fullmatch(written):
+            raise _as_text(written) from error
+        raise CellError(f"“{shown(written)}”不是手术编码（ICD-9-CM-3，如 35.9500x006）。", f"{shown(error)}.") from error
 
 
 def day(cell: object) -> date:
@@ -87,14 +84,13 @@ def day(cell: object) -> date:
         found = cell.date()
     elif isinstance(cell, date):
         found = cell
-    elif isinstance(cell, str) and len(cell) <= MAX_DATE_CHARS:
+    elif isinstance(cell, str):
         found = _day(cell)
     else:
         raise _no_date(cell)
     if found.year < EARLIEST_YEAR:
-        raise CellError(
-            f"“{shown(cell)}”早于 {EARLIEST_YEAR} 年，请核对年份。", f'"{shown(cell)}" is before {EARLIEST_YEAR}. Check the year.'
-        )
+        zh = f"“{shown(cell)}”早于 {EARLIEST_YEAR} 年，请核对年份。"
+        raise CellError(zh, f'"{shown(cell)}" is before {EARLIEST_YEAR}. Check the year.')
     return found
 
 
@@ -105,11 +101,7 @@ def one_of(words: Mapping[T, tuple[str, ...]]) -> Callable[[object], T]:
     allowed_en = ", ".join(str(member) for member in words)
 
     def read(cell: object) -> T:
-        written = text(cell)
-        # Most tables hold the same few words as they stand here; folding is for the rest.
-        meaning = meanings.get(written)
-        if meaning is None:
-            meaning = meanings.get(folded(written))
+        meaning = meanings.get(folded(text(cell)))
         if meaning is None:
             raise CellError(f"“{shown(cell)}”不在可选值中：{allowed_zh}。", f'"{shown(cell)}" is none of: {allowed_en}.')
         return meaning
@@ -136,10 +128,8 @@ def number(lowest: int, highest: int) -> Callable[[object], int]:
         digits = text(cell)
         # The length first: a text of half a thousand digits is not worth converting.
         if not (digits.isascii() and digits.isdigit() and len(digits) <= MAX_EXACT_DIGITS and lowest <= int(digits) <= highest):
-            raise CellError(
-                f"“{shown(cell)}”应为 {lowest} 至 {highest} 的整数。",
-                f'"{shown(cell)}" should be a whole number from {lowest} to {highest}.',
-            )
+            zh = f"“{shown(cell)}”应为 {lowest} 至 {highest} 的整数。"
+            raise CellError(zh, f'"{shown(cell)}" should be a whole number from {lowest} to {highest}.')
         return int(digits)
 
     return read
@@ -147,7 +137,8 @@ def number(lowest: int, highest: int) -> Callable[[object], int]:
 
 def several(cell: object) -> tuple[str, ...]:
     """A list of words with `;`, `；` or `、` between them, each once. One without a word is refused: no department means any."""
-    words = tuple(dict.fromkeys(filter(None, map(normalize_text, _LIST_SEPARATORS.split(_clean(cell, keep_lines=True))))))
+    parts = _LIST_SEPARATORS.split(cell) if isinstance(cell, str) else [cell]
+    words = tuple(dict.fromkeys(text(part) for part in parts if not is_blank(part)))
     if not words:
         raise CellError(f"“{shown(cell)}”中没有内容。", f'"{shown(cell)}" holds nothing.')
     return words
@@ -157,9 +148,8 @@ def single(cell: object) -> str:
     """A department, where only one may stand."""
     words = several(cell)
     if len(words) != 1:
-        raise CellError(
-            f"“{shown(cell)}”：这里只能填一个，请分行填写。", f'"{shown(cell)}": only one may stand here. Write a row for each.'
-        )
+        zh = f"“{shown(cell)}”：这里只能填一个，请分行填写。"
+        raise CellError(zh, f'"{shown(cell)}": only one may stand here. Write a row for each.')
     return words[0]
 
 
@@ -169,14 +159,13 @@ def flags(cell: object) -> frozenset[str]:
 
 
 def codes_or_items(cell: object) -> tuple[str, ...]:
-    """Procedure codes, in canonical form, and authorization items."""
+    """Procedure codes, in canonical form, and authorization items: what cannot be a code."""
     if not isinstance(cell, str):
-        raise _as_text()
-    return tuple(code_or_item(word) for word in several(cell))
+        raise _as_text(cell)
+    return tuple(map(_code_or_item, several(cell)))
 
 
-def code_or_item(word: str) -> str:
-    """The canonical code, or the word as it is where it cannot be a code."""
+def _code_or_item(word: str) -> str:
     try:
         return normalize_procedure(word)
     except MalformedCode:
@@ -187,10 +176,8 @@ def item_level(cell: object) -> str:
     """The scope of a level grant: 1 or 2. Levels 3 and 4 are granted item by item (SGM-2022 art. 16)."""
     level = _level(cell)
     if level > 2:
-        raise CellError(
-            f"三级、四级手术不得按级别授权（填的是 {level} 级），须逐项授权（SGM-2022 第十六条）。",
-            f"Level {level} cannot be granted as a level: levels 3 and 4 are granted item by item (SGM-2022 art. 16).",
-        )
+        zh = f"三级、四级手术不得按级别授权（填的是 {level} 级），须逐项授权（SGM-2022 第十六条）。"
+        raise CellError(zh, f"Level {level} cannot be granted as a level: levels 3 and 4 are granted item by item (SGM-2022 art. 16).")
     return str(level)
 
 
@@ -212,71 +199,42 @@ SCOPES: Mapping[ScopeType, Callable[[object], str]] = {
 """How the scope of a grant or volume reads, by its type."""
 
 
-def _as_text() -> CellError:
+def _as_text(cell: object) -> CellError:
     return CellError(
-        "单元格是数字或日期，编码末尾的 0 可能已丢失（如 35.10 变成 35.1）。请把该列设为“文本”格式后重新填写。",
-        "The cell is a number or a date, and zeros of the code may be lost (35.10 becomes 35.1). Format the column as text and enter it again.",
+        f"“{shown(cell)}”被存成了数字或日期，可能已失真（如 35.10 变成 35.1）。请把该列设为“文本”格式后重新填写。",
+        f'"{shown(cell)}" is stored as a number or a date and may have lost digits (35.10 becomes 35.1). Format the column as text and enter it again.',
     )
 
 
-def _lost_digits(cell: object) -> CellError:
-    return CellError(
-        f"“{shown(cell)}”被存成了数值，可能已失真。请把该列设为“文本”格式后重新填写。",
-        f'"{shown(cell)}" is stored as a number and may have lost digits. Format the column as text and enter it again.',
-    )
-
-
-def _formula() -> CellError:
-    return CellError(
-        "单元格是公式，请改为数值（复制后“选择性粘贴—数值”）。",
-        "The cell holds a formula. Replace it by its value (copy, paste special, values).",
-    )
-
-
-def _clean(cell: object, *, keep_lines: bool = False) -> str:
-    """The text of a cell, refused where it is none that a person typed. `keep_lines` leaves line breaks, which may part a list."""
-    if not isinstance(cell, str):
-        return text(cell)
+def _clean(cell: str) -> str:
+    """The text of a cell, refused where it is none that a person typed."""
     if cell.startswith("="):
-        raise _formula()
+        zh = "单元格是公式，请改为数值（复制后“选择性粘贴—数值”）。"
+        raise CellError(zh, "The cell holds a formula. Replace it by its value (copy, paste special, values).")
     if len(cell) > MAX_TEXT_CHARS:
-        raise CellError(
-            f"文字过长（{len(cell)} 字），最多 {MAX_TEXT_CHARS} 字。",
-            f"{len(cell)} characters are too many, at most {MAX_TEXT_CHARS} are allowed.",
-        )
+        zh = f"文字过长（{len(cell)} 字），最多 {MAX_TEXT_CHARS} 字。"
+        raise CellError(zh, f"{len(cell)} characters are too many, at most {MAX_TEXT_CHARS} are allowed.")
     cleaned = normalize_text(cell)
     if cleaned in _SPREADSHEET_ERRORS:
         raise CellError(f"单元格是错误值 {cleaned}。", f"The cell holds the error {cleaned}.")
     if _SCIENTIFIC.fullmatch(cleaned):
-        raise _lost_digits(cleaned)
-    # Private-use characters stay: rare characters of Chinese names are still kept there.
-    if not cleaned.isprintable() and any(unicodedata.category(char) in ("Cc", "Cf") for char in cleaned):
-        raise CellError(
-            f"“{shown(cleaned)}”含有不可见字符，请删除后重新填写。",
-            f'"{shown(cleaned)}" holds invisible characters. Delete it and type it again.',
-        )
-    return cell if keep_lines else cleaned
-
-
-def _malformed(written: str, error: MalformedCode) -> CellError:
-    cleaned = _clean(written)
-    if _MANGLED.fullmatch(cleaned):
-        return _as_text()
-    return CellError(f"“{shown(cleaned)}”不是手术编码（ICD-9-CM-3，如 35.9500x006）。", f"{shown(error)}.")
+        raise _as_text(cleaned)
+    if not cleaned:
+        raise CellError("单元格中没有可见的内容。", "The cell holds nothing that can be seen.")
+    if not cleaned.isprintable() and any(unicodedata.category(char) == "Cc" for char in cleaned):
+        raise CellError(f"“{shown(cleaned)}”含有控制字符，请重新填写。", f'"{shown(cleaned)}" holds control characters. Type it again.')
+    return cleaned
 
 
 def _no_date(cell: object) -> CellError:
-    if isinstance(cell, str) and cell.startswith("="):
-        return _formula()
-    return CellError(
-        f"“{shown(cell)}”不是日期，请把该列设为“日期”格式，或填写如 2026-11-22。",
-        f'"{shown(cell)}" is no date. Format the column as date, or write it like 2026-11-22.',
-    )
+    zh = f"“{shown(cell)}”不是日期，请把该列设为“日期”格式，或填写如 2026-11-22。"
+    return CellError(zh, f'"{shown(cell)}" is no date. Format the column as date, or write it like 2026-11-22.')
 
 
 @lru_cache(maxsize=CACHED_CELLS)
 def _day(written: str) -> date:
-    match = next(filter(None, (form.fullmatch(normalize_text(written)) for form in _DATE_FORMS)), None)
+    cleaned = _clean(written)
+    match = next(filter(None, (form.fullmatch(cleaned) for form in _DATE_FORMS)), None)
     if match is None:
         raise _no_date(written)
     try:

@@ -10,8 +10,6 @@ from collections.abc import Iterable
 
 import msgspec
 
-from app.engine.model import Message
-
 MAX_KEPT = 10_000
 """Problems kept of one pack; further ones are only counted. A hostile file could otherwise fill the memory with them."""
 
@@ -30,14 +28,9 @@ class Problem(msgspec.Struct, frozen=True):
     message_en: str
 
     def __str__(self) -> str:
-        zh, en = self.file, self.file
-        if self.row is not None:
-            zh += f" 第{self.row}行"
-            en += f", row {self.row}"
-        if self.column is not None:
-            zh += f" “{self.column}”"
-            en += f', "{self.column}"'
-        return f"{zh}：{self.message_zh} / {en}: {self.message_en}"
+        row_zh, row_en = ("", "") if self.row is None else (f" 第{self.row}行", f", row {self.row}")
+        column_zh, column_en = ("", "") if self.column is None else (f" “{self.column}”", f', "{self.column}"')
+        return f"{self.file}{row_zh}{column_zh}：{self.message_zh} / {self.file}{row_en}{column_en}: {self.message_en}"
 
 
 class PackError(Exception):
@@ -57,19 +50,19 @@ class PackError(Exception):
 
 
 class CellError(Exception):
-    """A cell does not hold what its column asks for. The reader of the row knows the place and makes a `Problem` of it."""
+    """A cell does not hold what its column asks for. `texts` say so in Chinese and English; the reader of the row knows the place."""
 
     def __init__(self, zh: str, en: str) -> None:
         super().__init__(en)
-        self.message = Message(zh=zh, en=en)
+        self.texts = zh, en
 
 
 class SheetError(Exception):
-    """A table cannot be read, or not from this `row` on."""
+    """A table cannot be read, or not from this `row` on. `texts` say why in Chinese and English."""
 
     def __init__(self, zh: str, en: str, row: int | None = None) -> None:
         super().__init__(en)
-        self.message = Message(zh=zh, en=en)
+        self.texts = zh, en
         self.row = row
 
 

@@ -1,6 +1,7 @@
 """The rows of each table as the engine's values, with the checks that look beyond one cell: what a row names, what stands twice.
 
-Every reader goes through all rows and notes all problems; what it gives is only meant to be used where there were none.
+Every reader goes through all rows, notes all problems, and adds to `References` what later tables may name. What it gives is only meant to
+be used where there were no problems.
 """
 
 from __future__ import annotations
@@ -8,20 +9,16 @@ from __future__ import annotations
 import base64
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Mapping
 from hashlib import blake2b
 from typing import Any
 
-import msgspec
-
 from app.engine.model import Credential, Entry, Grant, GrantRole, ScopeType, Staff, Volume
 from app.packs.cells import SCOPES
-from app.packs.problems import CellError, Problems
+from app.packs.problems import CellError
 from app.packs.references import Known, References
-from app.packs.rows import Progress, Row, headings_of, read_rows
-from app.packs.sheets import Sheet, is_blank
-from app.packs.tables import Table
-from app.packs.texts import shown
+from app.packs.rows import Row, Source
+from app.packs.texts import folded
 
 GRANT_ID_CHARS = 10
 """50 bits: among 400,000 grants two share an id once in 14,000 hospitals, and that is a problem that asks for an `id` column."""
@@ -29,130 +26,81 @@ GRANT_ID_CHARS = 10
 _SHORT_CODE = re.compile(r"\d{2}\.\d{1,3}")
 
 
-class Source:
-    """A table that is about to be read: its rows, and where complaints of them go. `departments`: the hospital's aliases."""
-
-    def __init__(self, table: Table, sheet: Sheet, departments: Mapping[str, str], problems: Problems, progress: Progress | None) -> None:
-        self.file = sheet.file
-        self._sheet = sheet
-        self._headings = headings_of(table, sheet)
-        self._departments = departments
-        self._problems = problems
-        rows = read_rows(table, sheet, problems, progress)
-        self._readable = rows is not None
-        self.rows: Iterator[Row] = rows or iter(())
-
-    @property
-    def whole(self) -> bool:
-        """Whether no row was left out, as far as the rows have been gone through."""
-        return self._readable and self._sheet.whole
-
-    def problem(self, row: int, column: str, zh: str, en: str) -> None:
-        self._problems.add(self.file, zh, en, row=row, column=self._headings.get(column, column))
-
-    def warning(self, row: int | None, column: str, zh: str, en: str) -> None:
-        self._problems.warn(self.file, zh, en, row=row, column=self._headings.get(column, column))
-
-    def department(self, name: str) -> str:
-        """The hospital's own name of a department."""
-        return self._departments.get(name, name)
-
-
-class Catalog(msgspec.Struct):
-    """The catalog as read. `includes`: row and word of everything that entries say they cover, to be checked once all codes are known."""
-
-    entries: tuple[Entry, ...] = ()
-    codes: Known = msgspec.field(default_factory=Known)
-    items: Known = msgspec.field(default_factory=Known)
-    includes: tuple[tuple[int, str], ...] = ()
-
-
-def read_catalog(source: Source) -> Catalog:
-    entries: list[Entry] = []
-    codes, items = Known(), Known()
-    includes: list[tuple[int, str]] = []
-    for row in source.rows:
-        values = row.values
-        _remember(codes, values.get("code"))
-        _remember(items, values.get("item"))
-        includes.extend((row.number, word) for word in values.get("includes", ()))
-        if "departments" in values:
-            values["departments"] = tuple(dict.fromkeys(map(source.department, values["departments"])))
-        if row.whole:
-            entries.append(Entry(**values))
-    codes.complete = items.complete = source.whole
-    _warn_of_short_codes(source, [entry.code for entry in entries])
-    return Catalog(tuple(entries), codes, items, tuple(includes))
-
-
-def check_includes(source: Source, catalog: Catalog, codes: Known) -> None:
-    for row, word in catalog.includes:
-        if word not in catalog.items and word not in codes:
-            zh, en = Known({*catalog.items.words, *codes.words}).hint(word)
-            source.problem(row, "includes", f"目录中没有编码或授权项目“{word}”。{zh}", f'The catalog has no code or item "{word}".{en}')
-
-
-def read_aliases(source: Source, codes: Known) -> dict[str, str]:
-    """The hospital's own code → the national one. Both sides join the known codes: a grant of either covers the other."""
+def read_aliases(source: Source, references: References) -> dict[str, str]:
+    """The hospital's own code → the national one. Both may be named: a grant of either covers the other."""
     found: dict[str, tuple[str, int]] = {}
-    for row in source.rows:
-        _remember(codes, row.values.get("code"))
-        _remember(codes, row.values.get("national_code"))
+    for row in source.rows():
+        codes = [row.values[key] for key in ("code", "national_code") if key in row.values]
+        references.codes.words.update(codes)
         if not row.whole:
             continue
-        code, national = row.values["code"], row.values["national_code"]
+        code, national = codes
         if code == national:
             source.problem(row.number, "national_code", f"“{code}”对照到了自身。", f'"{code}" is an alias of itself.')
         earlier, earlier_row = found.setdefault(code, (national, row.number))
         if earlier != national:
-            source.problem(
-                row.number,
-                "national_code",
-                f"“{code}”在第{earlier_row}行已对照到“{earlier}”，只能对照一个国家编码。",
-                f'"{code}" already stands for "{earlier}" in row {earlier_row}; one code has one national code.',
-            )
-    codes.complete = codes.complete and source.whole
-    _check_chains(source, found)
+            zh = f"“{code}”在第{earlier_row}行已对照到“{earlier}”，只能对照一个国家编码。"
+            en = f'"{code}" already stands for "{earlier}" in row {earlier_row}; one code has one national code.'
+            source.problem(row.number, "national_code", zh, en)
+    references.codes.complete &= source.whole
+    # An alias is followed one step: a rule written in the code at the end of a chain would not catch the one at its beginning.
+    for code, (national, number) in found.items():
+        if national != code and national in found:
+            zh = f"“{national}”本身又有对照，请把“{code}”直接对照到国家编码。"
+            source.problem(number, "national_code", zh, f'"{national}" has an alias itself. Give "{code}" its national code.')
     return {code: national for code, (national, _) in found.items()}
 
 
-def _check_chains(source: Source, aliases: Mapping[str, tuple[str, int]]) -> None:
-    """An alias is followed one step: a rule written in the code at the end of a chain would not catch the one at its beginning."""
-    for code, (national, number) in aliases.items():
-        if national != code and national in aliases:
-            source.problem(
-                number,
-                "national_code",
-                f"“{national}”本身又有对照，请把“{code}”直接对照到国家编码。",
-                f'"{national}" has an alias itself. Give "{code}" its national code.',
-            )
+def read_catalog(source: Source, references: References) -> tuple[Entry, ...]:
+    """The entries, once the aliases are read: what an entry includes may be named by national code."""
+    entries: list[Entry] = []
+    included: list[tuple[int, str]] = []
+    codes, items = references.codes, references.items
+    for row in source.rows():
+        values = row.values
+        codes.words.update([values["code"]] if "code" in values else ())
+        items.words.update([values["item"]] if "item" in values else ())
+        included.extend((row.number, word) for word in values.get("includes", ()))
+        if "departments" in values:
+            values["departments"] = tuple(dict.fromkeys(map(source.department, values["departments"])))
+        if row.whole:
+            entries.append(Entry(**values))
+    codes.complete &= source.whole
+    items.complete &= source.whole
+    either = Known("目录中没有编码或授权项目", "The catalog has no code or item", codes.words | items.words)
+    either.complete = codes.complete and items.complete
+    for number, word in included:
+        if complaint := either.complaint(word):
+            source.problem(number, "includes", *complaint)
+    _warn_of_short_codes(source, [entry.code for entry in entries])
+    return tuple(entries)
 
 
-def read_staff(source: Source) -> tuple[dict[str, Staff], Known]:
-    """The register by staff number, and all numbers in it, those of refused rows too."""
+def read_staff(source: Source, references: References) -> dict[str, Staff]:
+    """The register by staff number. Numbers of refused rows may be named too."""
     register: dict[str, Staff] = {}
-    known = Known()
     first = _Once(source, "staff")
-    for row in source.rows:
+    for row in source.rows():
         values = row.values
         if "staff" in values:
-            _remember(known, values["staff"])
+            references.staff.words.add(values["staff"])
             first.check(row.number, values["staff"], f"工号“{values['staff']}”", f'Staff number "{values["staff"]}"')
         if "department" in values:
             values["department"] = source.department(values["department"])
         if row.whole:
             register.setdefault(values["staff"], Staff(**values))
-    known.complete = source.whole
-    return register, known
+    references.names.update({number: staff.name for number, staff in register.items()})
+    references.staff.complete &= source.whole
+    return register
 
 
 def read_grants(source: Source, references: References) -> Mapping[str, list[Grant]]:
     """The grants by staff number, in the order of the table."""
     found: dict[str, list[Grant]] = defaultdict(list)
     identities, ids = _Once(source, "scope"), _Once(source, "id")
-    for row in source.rows:
+    for row in source.rows():
         values = row.values
-        _check_staff(row, source, references)
+        _check_person(row, source, references)
         scope = _scope(row, source, references)
         _check_grantable(row, source, references)
         _check_period(row, source)
@@ -172,16 +120,14 @@ def read_credentials(source: Source, references: References) -> Mapping[str, lis
     """Trainings and exemptions by staff number."""
     found: dict[str, list[Credential]] = defaultdict(list)
     first = _Once(source, "technology")
-    for row in source.rows:
+    for row in source.rows():
         values = row.values
-        _check_staff(row, source, references)
-        technology = values.get("technology")
-        if technology is not None and (unknown := references.unknown_scope(ScopeType.TECHNOLOGY, technology)):
-            source.problem(row.number, "technology", *unknown)
+        _check_person(row, source, references)
+        if "technology" in values and (complaint := references.technologies.complaint(values["technology"])):
+            source.problem(row.number, "technology", *complaint)
         if row.whole:
-            first.check(
-                row.number, tuple(values[key] for key in ("staff", "technology", "kind", "issued_on")), "相同的记录", "The same record"
-            )
+            key = (values["staff"], values["technology"], values["kind"], values["issued_on"])
+            first.check(row.number, key, "相同的记录", "The same record")
             found[values["staff"]].append(Credential(**values))
     return found
 
@@ -190,14 +136,12 @@ def read_volumes(source: Source, references: References) -> Mapping[str, list[Vo
     """Yearly numbers of operations by staff number. Numbers that stood twice would count twice."""
     found: dict[str, list[Volume]] = defaultdict(list)
     first = _Once(source, "scope")
-    for row in source.rows:
+    for row in source.rows():
         values = row.values
-        _check_staff(row, source, references)
+        _check_person(row, source, references)
         scope = _scope(row, source, references)
         if row.whole and scope is not None:
-            first.check(
-                row.number, tuple(values[key] for key in ("staff", "scope_type", "scope", "year")), "相同的年度记录", "The same year"
-            )
+            first.check(row.number, (values["staff"], values["scope_type"], scope, values["year"]), "相同的年度记录", "The same year")
             found[values["staff"]].append(Volume(**values))
     return found
 
@@ -236,30 +180,33 @@ class _Once:
         return first == row
 
 
-def _remember(known: Known, word: str | None) -> None:
-    if word is not None:
-        known.words.add(word)
-
-
-def _check_staff(row: Row, source: Source, references: References) -> None:
-    staff = row.values.get("staff")
-    if staff is not None and staff not in references.staff:
-        source.problem(row.number, "staff", f"人员表中没有工号“{shown(staff)}”。", f'The register has no staff number "{shown(staff)}".')
+def _check_person(row: Row, source: Source, references: References) -> None:
+    """People are identified by staff number. A name beside it is for the reader's eye and leaves the row here; where it is not that of the
+    register, one of the two is wrong."""
+    name, staff = row.values.pop("name", None), row.values.get("staff")
+    if staff is None:
+        return
+    if complaint := references.staff.complaint(staff):
+        source.problem(row.number, "staff", *complaint)
+    registered = references.names.get(staff)
+    if name is not None and registered is not None and folded(name) != folded(registered):
+        zh = f"工号“{staff}”在人员表中是“{registered}”，不是“{name}”：人员以工号识别，工号或姓名有误。"
+        en = f'Staff number "{staff}" is "{registered}" in the register, not "{name}". People are identified by number: it or the name is wrong.'
+        source.problem(row.number, "name", zh, en)
 
 
 def _scope(row: Row, source: Source, references: References) -> str | None:
     """The scope as its type has it, which also goes into the row's values; None, with a problem, where it is none."""
     scope_type, cell = row.values.get("scope_type"), row.values.get("scope")
-    if scope_type is None or is_blank(cell):
+    if scope_type is None or cell is None:
         return None
     try:
-        scope = SCOPES[scope_type](cell)
+        scope = row.values["scope"] = SCOPES[scope_type](cell)
     except CellError as error:
-        source.problem(row.number, "scope", error.message.zh, error.message.en)
+        source.problem(row.number, "scope", *error.texts)
         return None
-    row.values["scope"] = scope
-    if unknown := references.unknown_scope(scope_type, scope):
-        source.problem(row.number, "scope", *unknown)
+    if scope_type in references.by_scope and (complaint := references.by_scope[scope_type].complaint(scope)):
+        source.problem(row.number, "scope", *complaint)
     return scope
 
 
@@ -268,20 +215,16 @@ def _check_grantable(row: Row, source: Source, references: References) -> None:
     if row.values.get("scope_type") is not ScopeType.TECHNOLOGY or scope not in references.technologies.words:
         return
     if scope not in references.grantable:
-        source.problem(
-            row.number,
-            "scope",
-            f"技术“{scope}”不能整体授权（grantable 未设为 true），请按编码或授权项目授权。",
-            f'Technology "{scope}" cannot be granted as such (it is not grantable). Grant codes or items.',
-        )
+        zh = f"技术“{scope}”不能整体授权（grantable 未设为 true），请按编码或授权项目授权。"
+        en = f'Technology "{scope}" cannot be granted as such (it is not grantable). Grant codes or items.'
+        source.problem(row.number, "scope", zh, en)
 
 
 def _check_period(row: Row, source: Source) -> None:
     first, last = row.values.get("valid_from"), row.values.get("valid_to")
     if first is not None and last is not None and last < first:
-        source.problem(
-            row.number, "valid_to", f"授权截止 {last} 早于授权起始 {first}。", f"The grant ends on {last}, before it begins on {first}."
-        )
+        zh, en = f"授权截止 {last} 早于授权起始 {first}。", f"The grant ends on {last}, before it begins on {first}."
+        source.problem(row.number, "valid_to", zh, en)
 
 
 def _warn_of_short_codes(source: Source, codes: list[str]) -> None:
@@ -289,9 +232,6 @@ def _warn_of_short_codes(source: Source, codes: list[str]) -> None:
     do use the short international codes need not mind."""
     short = sorted({code for code in codes if _SHORT_CODE.fullmatch(code)})
     if short and len(short) < len(set(codes)):
-        source.warning(
-            None,
-            "code",
-            f"有 {len(short)} 个编码小数点后不足四位（如 {short[0]}），请确认末尾的 0 没有被表格软件删去。",
-            f"{len(short)} codes have fewer than four digits after the point (such as {short[0]}): make sure that a spreadsheet did not cut off zeros.",
-        )
+        zh = f"有 {len(short)} 个编码小数点后不足四位（如 {short[0]}），请确认末尾的 0 没有被表格软件删去。"
+        en = f"{len(short)} codes have fewer than four digits after the point (such as {short[0]}): make sure that a spreadsheet did not cut off zeros."
+        source.warn("code", zh, en)

@@ -2,66 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from app.engine.model import Hospital, ScopeType
-from app.packs.texts import Nearest, hint
+from app.packs.texts import Nearest, shown
 
 
 class Known:
-    """One list of words. Where the table that they come from could not be read, it is not `complete` and every word passes: one unreadable
-    catalog must not make 400,000 grants look wrong."""
+    """One list of words; `zh` and `en` begin the message about a word that is not in it. Where the table that the words come from could not
+    be read, the list is not `complete` and every word passes: one unreadable catalog must not make 400,000 grants look wrong."""
 
-    def __init__(self, words: Iterable[str] = (), *, complete: bool = True) -> None:
-        self.words = set(words)
-        self.complete = complete
-        self._nearest: Nearest | None = None
+    def __init__(self, zh: str, en: str, words: set[str] | None = None, *, suggests: bool = True) -> None:
+        self.words: set[str] = set() if words is None else words
+        self.complete = True
+        self._texts = zh, en
+        self._nearest = Nearest(self.words if suggests else ())
 
-    def __contains__(self, word: str) -> bool:
-        return word in self.words or not self.complete
-
-    def hint(self, word: str) -> tuple[str, str]:
-        """The end of a message that suggests the nearest word. The list must be final by then."""
-        if self._nearest is None:
-            self._nearest = Nearest(sorted(self.words))
-        return hint(self._nearest.to(word))
+    def complaint(self, word: str) -> tuple[str, str] | None:
+        """What is wrong with a word that is not among them, in Chinese and English."""
+        if word in self.words or not self.complete:
+            return None
+        (zh, en), (hint_zh, hint_en) = self._texts, self._nearest.hint(word)
+        return f"{zh}“{shown(word)}”。{hint_zh}", f'{en} "{shown(word)}".{hint_en}'
 
 
 class References:
-    """What grants, credentials and volumes may name. `grantable`: the technologies that can be granted as such."""
+    """What has been read of a pack and may be named by what is read next. `names`: of people, by staff number. `grantable`: the
+    technologies that can be granted as such. `by_scope`: what a scope names; a level or class names nothing."""
 
-    def __init__(self, staff: Known, codes: Known, items: Known, technologies: Known, grantable: frozenset[str]) -> None:
-        self.staff = staff
-        self.technologies = technologies
-        self.grantable = grantable
-        self._by_scope: Mapping[ScopeType, tuple[Known, str, str]] = {
-            ScopeType.CODE: (codes, "目录和编码对照中没有编码", "Neither the catalog nor the aliases have the code"),
-            ScopeType.ITEM: (items, "目录中没有授权项目", "The catalog has no item"),
-            ScopeType.TECHNOLOGY: (technologies, "没有技术", "There is no technology"),
-        }
+    def __init__(self) -> None:
+        # A staff number that is like another one is somebody else's.
+        self.staff = Known("人员表中没有工号", "The register has no staff number", suggests=False)
+        self.names: dict[str, str] = {}
+        self.codes = Known("目录和编码对照中没有编码", "Neither the catalog nor the aliases have the code")
+        self.items = Known("目录中没有授权项目", "The catalog has no item")
+        self.technologies = Known("没有技术", "There is no technology")
+        self.grantable: set[str] = set()
+        self.by_scope = {ScopeType.CODE: self.codes, ScopeType.ITEM: self.items, ScopeType.TECHNOLOGY: self.technologies}
 
     @classmethod
-    def of(cls, hospital: Hospital, staff: Iterable[str]) -> References:
-        """What may be named in a hospital that is already there, for importing a single table into it."""
-        return cls(
-            Known(staff),
-            Known(codes_of(hospital)),
-            Known(entry.item for entry in hospital.entries if entry.item),
-            Known(technology.id for technology in hospital.technologies),
-            frozenset(technology.id for technology in hospital.technologies if technology.grantable),
-        )
-
-    def unknown_scope(self, scope_type: ScopeType, scope: str) -> tuple[str, str] | None:
-        """What is wrong with a scope that names nothing, in Chinese and English; None where it is known, or a level or class."""
-        if scope_type not in self._by_scope:
-            return None
-        known, zh, en = self._by_scope[scope_type]
-        if scope in known:
-            return None
-        hint_zh, hint_en = known.hint(scope)
-        return f"{zh}“{scope}”。{hint_zh}", f'{en} "{scope}".{hint_en}'
-
-
-def codes_of(hospital: Hospital) -> set[str]:
-    """Every code that a grant may name: the catalog's, and both sides of an alias, since a grant of either covers the other."""
-    return {*(entry.code for entry in hospital.entries), *hospital.aliases, *hospital.aliases.values()}
+    def of(cls, hospital: Hospital, names: Mapping[str, str]) -> References:
+        """What may be named in a hospital that is already there, for importing a single table into it. `names`: of its people, by staff
+        number."""
+        references = cls()
+        references.staff.words.update(names)
+        references.names.update(names)
+        references.codes.words.update(entry.code for entry in hospital.entries)
+        references.codes.words.update(*hospital.aliases.items())
+        references.items.words.update(entry.item for entry in hospital.entries if entry.item)
+        references.technologies.words.update(technology.id for technology in hospital.technologies)
+        references.grantable.update(technology.id for technology in hospital.technologies if technology.grantable)
+        return references

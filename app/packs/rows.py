@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from app.packs.cells import is_blank
 from app.packs.problems import CellError, Problems
-from app.packs.sheets import Sheet, is_blank
+from app.packs.sheets import Sheet
 from app.packs.tables import Column, Table
-from app.packs.texts import Nearest, folded, hint
+from app.packs.texts import Nearest, folded
 
 Progress = Callable[[str, int, int], None]
 """Called with the file's name, the rows done, and the rows there are about (0 where unknown)."""
@@ -25,99 +26,112 @@ class Row(NamedTuple):
     whole: bool
 
 
-class Placed(NamedTuple):
+class _Placed(NamedTuple):
     """A column, where in this file's rows it is, and what the file calls it."""
 
-    position: int
     column: Column
+    position: int
     heading: str
 
 
-def read_rows(table: Table, sheet: Sheet, problems: Problems, progress: Progress | None) -> Iterator[Row] | None:
-    """The rows of a sheet; None, with problems, where its heading does not fit the table. A row with refused cells is handed on too, so
-    that what names it is not complained of as well; its `whole` is False and it must not become a value."""
-    placed = _match_heading(table, sheet, problems)
-    return None if placed is None else _rows(sheet, placed, problems, progress)
+class Source:
+    """A table that is read once: its rows, and where complaints of them go. `departments`: the hospital's aliases.
 
+    Without a sheet it has no rows: the pack does not have the table or, where not `readable`, it could not be read.
+    """
 
-def headings_of(table: Table, sheet: Sheet) -> dict[str, str]:
-    """What the file calls its columns, by their English names."""
-    names = _names(table)
-    return {column.name: heading for heading in sheet.heading if (column := names.get(folded(heading)))}
+    def __init__(
+        self,
+        table: Table,
+        sheet: Sheet | None,
+        departments: Mapping[str, str],
+        problems: Problems,
+        progress: Progress | None = None,
+        *,
+        readable: bool = True,
+    ) -> None:
+        before = problems.count
+        self.file = sheet.file if sheet else table.kind
+        self._sheet = sheet
+        self._departments = departments
+        self._problems = problems
+        self._progress = progress
+        self._placed = _match_heading(table, sheet, problems) if sheet else {}
+        self._readable = readable and problems.count == before
 
+    @property
+    def whole(self) -> bool:
+        """Whether no row was left out, as far as the rows have been gone through."""
+        return self._readable and (self._sheet is None or self._sheet.whole)
 
-def _names(table: Table) -> dict[str, Column]:
-    return {folded(word): column for column in table.columns for word in (column.name, *column.chinese)}
+    def rows(self) -> Iterator[Row]:
+        """The rows; none where the heading does not fit. One with refused cells is there too, so that what names it is not complained of as
+        well; its `whole` is False and it must not become a value."""
+        if self._sheet is None or not self._readable:
+            return
+        done = 0
+        for number, cells in self._sheet.rows():
+            yield self._row(number, cells)
+            done += 1
+            if self._progress is not None and done % ROWS_PER_REPORT == 0:
+                self._progress(self.file, done, max(done, self._sheet.expected))
+        if self._progress is not None:
+            self._progress(self.file, done, done)
 
+    def problem(self, row: int, column: str, zh: str, en: str) -> None:
+        """Notes a mistake. `column` is the English name; the message has what the file calls it."""
+        self._problems.add(self.file, zh, en, row=row, column=self._heading_of(column))
 
-def _match_heading(table: Table, sheet: Sheet, problems: Problems) -> list[Placed] | None:
-    names = _names(table)
-    nearest = Nearest(word for column in table.columns for word in (column.name, *column.chinese))
-    before = problems.count
-    placed: dict[str, Placed] = {}
-    for position, heading in enumerate(sheet.heading):
-        column = names.get(folded(heading))
-        if column is None:
-            zh, en = hint(nearest.to(heading))
-            problems.add(
-                sheet.file,
-                f"“{table.chinese}”表没有“{heading}”这一列。{zh}",
-                f'The table {table.kind} has no column "{heading}".{en}',
-                row=sheet.heading_row,
-                column=heading,
-            )
-        elif column.name in placed:
-            first = placed[column.name].heading
-            problems.add(
-                sheet.file,
-                f"“{heading}”与“{first}”是同一列，请删除一列。",
-                f'"{heading}" and "{first}" are the same column. Delete one.',
-                row=sheet.heading_row,
-                column=heading,
-            )
-        else:
-            placed[column.name] = Placed(position, column, heading)
-    _note_missing(table, sheet, set(placed), problems)
-    return None if problems.count > before else list(placed.values())
+    def warn(self, column: str, zh: str, en: str) -> None:
+        """Notes something odd about a whole column."""
+        self._problems.warn(self.file, zh, en, column=self._heading_of(column))
 
+    def department(self, name: str) -> str:
+        """The hospital's own name of a department."""
+        return self._departments.get(name, name)
 
-def _note_missing(table: Table, sheet: Sheet, present: set[str], problems: Problems) -> None:
-    for column in table.columns:
-        if column.required and column.name not in present:
-            problems.add(
-                sheet.file,
-                f"缺少必需的列“{column.chinese[0]}”（{column.name}）。",
-                f'The required column "{column.name}" is missing.',
-                row=sheet.heading_row,
-                column=column.name,
-            )
+    def _heading_of(self, column: str) -> str:
+        return self._placed[column].heading if column in self._placed else column
 
-
-def _rows(sheet: Sheet, placed: list[Placed], problems: Problems, progress: Progress | None) -> Iterator[Row]:
-    read = [
-        (position, column.field or column.name, column.read, column.required, heading)
-        for position, column, heading in placed
-        if column.read is not None
-    ]
-    done = 0
-    for number, cells in sheet.rows():
+    def _row(self, number: int, cells: Sequence[object]) -> Row:
         values: dict[str, Any] = {}
         whole = True
-        for position, field, reader, required, heading in read:
+        for column, position, heading in self._placed.values():
             cell = cells[position]
-            if is_blank(cell):
-                if required:
-                    whole = False
-                    problems.add(sheet.file, "必填，不能为空。", "Required: it must not be blank.", row=number, column=heading)
-                continue
             try:
-                values[field] = reader(cell)
+                if not is_blank(cell):
+                    if column.read is not None:
+                        values[column.field or column.name] = column.read(cell)
+                elif column.required:
+                    raise CellError("必填，不能为空。", "Required: it must not be blank.")
             except CellError as error:
                 whole = False
-                problems.add(sheet.file, error.message.zh, error.message.en, row=number, column=heading)
-        yield Row(number, values, whole)
-        done += 1
-        if progress is not None and done % ROWS_PER_REPORT == 0:
-            progress(sheet.file, done, max(done, sheet.expected))
-    if progress is not None:
-        progress(sheet.file, done, done)
+                self._problems.add(self.file, *error.texts, row=number, column=heading)
+        return Row(number, values, whole)
+
+
+def _match_heading(table: Table, sheet: Sheet, problems: Problems) -> dict[str, _Placed]:
+    """Where the table's columns are in the file, by name. A heading that is unknown or there twice is a problem, a missing one too."""
+
+    def problem(column: str, zh: str, en: str) -> None:
+        problems.add(sheet.file, zh, en, row=sheet.heading_row, column=column)
+
+    words = {word: column for column in table.columns for word in (column.name, *column.chinese)}
+    columns = {folded(word): column for word, column in words.items()}
+    nearest = Nearest(words)
+    placed: dict[str, _Placed] = {}
+    for position, heading in enumerate(sheet.heading):
+        column = columns.get(folded(heading))
+        if column is None:
+            zh, en = nearest.hint(heading)
+            problem(heading, f"“{table.chinese}”表没有“{heading}”这一列。{zh}", f'The table {table.kind} has no column "{heading}".{en}')
+        elif column.name in placed:
+            first = placed[column.name].heading
+            problem(heading, f"“{heading}”与“{first}”是同一列，请删除一列。", f'"{heading}" and "{first}" are the same column. Delete one.')
+        else:
+            placed[column.name] = _Placed(column, position, heading)
+    for column in table.columns:
+        if column.required and column.name not in placed:
+            zh = f"缺少必需的列“{column.chinese[0]}”（{column.name}）。"
+            problem(column.name, zh, f'The required column "{column.name}" is missing.')
+    return placed

@@ -11,7 +11,7 @@ import io
 from collections.abc import Iterator, Sequence
 
 from app.engine.codes import normalize_text
-from app.engine.model import Message
+from app.packs.cells import is_blank
 from app.packs.problems import Problems, SheetError
 from app.packs.texts import encoding_of, shown
 from app.packs.workbook import NumberedCells, is_workbook, open_workbook
@@ -34,9 +34,9 @@ class Sheet:
         self.expected = expected
         self.whole = True
         self._padded = padded
-        self._rest = rows
+        self._rest = _not_blank(rows)
         self._problems = problems
-        self.heading_row, cells = next(((number, cells) for number, cells in rows if not _all_blank(cells)), (1, ()))
+        self.heading_row, cells = next(self._rest, (1, ()))
         self._full_width = len(cells)
         self.heading = _heading(self.heading_row, cells)
 
@@ -44,59 +44,52 @@ class Sheet:
         """The rows below the heading that are not blank, each with as many cells as the heading. They can be gone through once."""
         try:
             for number, cells in self._rest:
-                if number > MAX_ROWS:
-                    raise SheetError(f"超过 {MAX_ROWS} 行。", f"There are more than {MAX_ROWS} rows.", number)
-                if _all_blank(cells):
-                    continue
                 if fitting := self._fitting(number, cells):
                     yield number, fitting
         except SheetError as error:
-            self._lose(error.row, error.message)
+            self._lose(error.row, *error.texts)
 
     def _fitting(self, number: int, cells: Sequence[object]) -> Sequence[object] | None:
         """The cells under the heading's words; None, with a problem, where there are more or fewer than it has columns."""
         found, wanted, width = len(cells), self._full_width, len(self.heading)
-        if found < wanted and self._padded:
-            cells = (*cells, *(None,) * (wanted - found))
-        elif found != wanted and not (self._padded and _all_blank(cells[wanted:])):
+        if found != wanted and not self._padded:
             zh = f"该行有 {found} 个单元格，标题行有 {wanted} 个。请检查多余或缺少的逗号。"
-            self._lose(number, Message(zh=zh, en=f"The row has {found} cells, the heading {wanted}. Look for a comma too many or too few."))
+            self._lose(number, zh, f"The row has {found} cells, the heading {wanted}. Look for a comma too many or too few.")
             return None
-        if not _all_blank(cells[width:]):
-            stray = shown(next(cell for cell in cells[width:] if not is_blank(cell)))
-            self._lose(number, Message(zh=f"“{stray}”所在的列没有标题。", en=f'"{stray}" stands in a column without a heading.'))
-            return None
-        return cells[:width]
+        for stray in cells[width:]:
+            if not is_blank(stray):
+                self._lose(number, f"“{shown(stray)}”所在的列没有标题。", f'"{shown(stray)}" stands in a column without a heading.')
+                return None
+        return cells[:width] if found >= width else (*cells, *(None,) * (width - found))
 
-    def _lose(self, row: int | None, message: Message) -> None:
+    def _lose(self, row: int | None, zh: str, en: str) -> None:
         self.whole = False
-        self._problems.add(self.file, message.zh, message.en, row=row)
+        self._problems.add(self.file, zh, en, row=row)
 
 
 def open_sheet(file: str, data: bytes, problems: Problems) -> Sheet | None:
     """The table in a file of that name, its kind told by its content. None, with a problem, where it cannot be read at all."""
     try:
         if is_workbook(data):
-            opened = open_workbook(file, data, problems)
-            return Sheet(file, opened.rows, opened.expected, problems, padded=True)
+            rows, expected = open_workbook(file, data, problems)
+            return Sheet(file, rows, expected, problems, padded=True)
         if file.lower().endswith(".xlsx"):
             raise SheetError("文件不是 Excel 工作簿（.xlsx）。", "The file is no Excel workbook (.xlsx).")
         encoding = encoding_of(file, data, problems)
         if encoding is None:
             return None
-        return Sheet(file, _csv_rows(data, encoding), max(data.count(b"\n") - 1, 0), problems, padded=False)
+        return Sheet(file, _csv_rows(data, encoding), data.count(b"\n"), problems, padded=False)
     except SheetError as error:
-        problems.add(file, error.message.zh, error.message.en, row=error.row)
+        problems.add(file, *error.texts, row=error.row)
         return None
 
 
-def is_blank(cell: object) -> bool:
-    """Whether a cell is empty or holds nothing but blanks."""
-    return cell is None or cell == "" or (isinstance(cell, str) and not cell.strip())
-
-
-def _all_blank(cells: Sequence[object]) -> bool:
-    return all(map(is_blank, cells))
+def _not_blank(rows: Iterator[NumberedCells]) -> Iterator[NumberedCells]:
+    for number, cells in rows:
+        if number > MAX_ROWS:
+            raise SheetError(f"超过 {MAX_ROWS} 行。", f"There are more than {MAX_ROWS} rows.", number)
+        if not all(map(is_blank, cells)):
+            yield number, cells
 
 
 def _csv_rows(data: bytes, encoding: str) -> Iterator[NumberedCells]:
@@ -108,10 +101,9 @@ def _csv_rows(data: bytes, encoding: str) -> Iterator[NumberedCells]:
         for number, cells in enumerate(csv.reader(lines, strict=True), start=1):
             yield number, cells
     except csv.Error as error:
+        zh = "引号不配对或单元格过长，从这一行起无法读取。"
         raise SheetError(
-            "引号不配对或单元格过长，从这一行起无法读取。",
-            f"A quote is not closed or a cell is too long; nothing can be read from here on ({error}).",
-            number + 1,
+            zh, f"A quote is not closed or a cell is too long; nothing can be read from here on ({error}).", number + 1
         ) from error
 
 

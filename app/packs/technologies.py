@@ -7,6 +7,7 @@ A hospital's pack may say more about a technology that a shared pack brings, or 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,7 +16,7 @@ from app.engine.codes import MalformedCode, diagnosis_range, normalize_procedure
 from app.engine.model import RESTRICTED_KINDS, TITLES, Identify, Qualification, Technology, TechnologyKind, Urgency
 from app.packs.problems import Problems
 from app.packs.texts import shown
-from app.packs.toml_tables import TomlTable, parse_toml
+from app.packs.toml_tables import TomlTable
 
 T = TypeVar("T")
 
@@ -35,19 +36,20 @@ class Given(msgspec.Struct, frozen=True):
     fields: Mapping[str, Any]
 
 
-def read_technologies(file: str, data: bytes, problems: Problems) -> dict[str, Given] | None:
-    """What a technologies.toml gives, by id and in its order; None, with a problem, where it is no TOML."""
-    top = parse_toml(file, data, problems)
-    if top is None:
-        return None
+def read_technologies(top: TomlTable) -> dict[str, Given]:
+    """What a technologies.toml gives, by id and in its order."""
     found: dict[str, Given] = {}
-    for table in top.tables("technology") or ():
-        given = _read_technology(table)
-        if given is None:
-            continue
-        if given.id in found:
-            table.problem("id", f"“{given.id}”重复。", f'"{given.id}" stands here twice.')
-        found.setdefault(given.id, given)
+
+    def read(table: TomlTable) -> None:
+        identifier = table.text("id", required=True)
+        table.place = f"technology {identifier}" if identifier else table.place
+        fields = _read_fields(table)
+        if identifier in found:
+            table.problem("id", f"“{identifier}”重复。", f'"{identifier}" stands here twice.')
+        elif identifier:
+            found[identifier] = Given(identifier, table.file, table.place, fields)
+
+    top.each("technology", read)
     top.note_unknown()
     return found
 
@@ -56,15 +58,13 @@ def merge(shared: Mapping[str, Given], own: Mapping[str, Given], problems: Probl
     """The shared technologies with what the later pack says: a field that it gives replaces, `identify` adds."""
     merged = dict(shared)
     for identifier, given in own.items():
-        before = shared.get(identifier)
-        merged[identifier] = given if before is None else _added(before, given, problems)
+        before = merged.get(identifier)
+        if before is not None:
+            _check_kind(before, given, problems)
+            identify = (*before.fields.get("identify", ()), *given.fields.get("identify", ()))
+            given = msgspec.structs.replace(given, fields={**before.fields, **given.fields, "identify": identify})
+        merged[identifier] = given
     return merged
-
-
-def _added(before: Given, given: Given, problems: Problems) -> Given:
-    _check_kind(before, given, problems)
-    identify = (*before.fields.get("identify", ()), *given.fields.get("identify", ()))
-    return Given(given.id, given.file, given.place, {**before.fields, **given.fields, "identify": identify})
 
 
 def build(given: Iterable[Given], problems: Problems) -> tuple[Technology, ...]:
@@ -91,54 +91,40 @@ def _check_kind(before: Given, given: Given, problems: Problems) -> None:
         problems.warn(given.file, f"限制类技术被改为 {new}。", f"A restricted technology is made {new} here.", column=place)
 
 
-def _read_technology(table: TomlTable) -> Given | None:
-    identifier = table.text("id", required=True)
-    if identifier is not None:
-        table.place = f"technology {identifier}"
-    fields: dict[str, Any] = {
+def _read_fields(table: TomlTable) -> dict[str, Any]:
+    table.ignore(*DOCUMENTATION_KEYS)
+    fields = {
         "name": table.text("name"),
-        "kind": table.member("kind", TechnologyKind),
-        "identify": _list_of(table.tables("identify"), _read_identify),
-        "assessed_on": table.day("assessed_on"),
-        "filed_on": table.day("filed_on"),
+        "kind": table.word("kind", TechnologyKind),
+        "identify": table.each("identify", _read_identify),
+        "assessed_on": table.get("assessed_on", date),
+        "filed_on": table.get("filed_on", date),
         "filing_no": table.text("filing_no"),
-        "first_case_on": table.day("first_case_on"),
+        "first_case_on": table.get("first_case_on", date),
         "team": table.texts("team"),
-        "grantable": table.flag("grantable"),
-        "stopped": table.flag("stopped"),
-        "qualification": _list_of(table.tables("qualification"), _read_qualification),
+        "grantable": table.get("grantable", bool),
+        "stopped": table.get("stopped", bool),
+        "qualification": table.each("qualification", _read_qualification),
         "basis": table.text("basis"),
     }
-    table.note_unknown(DOCUMENTATION_KEYS)
-    if identifier is None:
-        return None
-    return Given(identifier, table.file, table.place, {key: value for key, value in fields.items() if value is not None})
-
-
-def _list_of(tables: list[TomlTable] | None, read: Callable[[TomlTable], T]) -> tuple[T, ...] | None:
-    return None if tables is None else tuple(read(table) for table in tables)
+    return {key: value for key, value in fields.items() if value is not None}
 
 
 def _read_identify(table: TomlTable) -> Identify:
     # An empty set can never be hit: the technology would never be identified, and nothing would say so.
-    codes = table.texts("codes", may_be_empty=False)
-    all_of = table.text_lists("all_of")
-    diagnoses = table.texts("with_diagnoses")
     if "codes" not in table and "all_of" not in table:
         table.problem("codes", "identify 须有 codes 或 all_of。", "An identify table needs codes or all_of.")
-    identify = Identify(
-        codes=frozenset(_converted(table, "codes", codes or (), normalize_procedure)),
-        all_of=tuple(frozenset(_converted(table, "all_of", one, normalize_procedure)) for one in all_of or ()),
-        with_diagnoses=tuple(_converted(table, "with_diagnoses", diagnoses or (), diagnosis_range)),
-        urgency=frozenset(table.members("urgency", Urgency) or ()),
+    return Identify(
+        codes=frozenset(_converted(table, "codes", table.texts("codes", filled=True), normalize_procedure)),
+        all_of=tuple(frozenset(_converted(table, "all_of", codes, normalize_procedure)) for codes in table.text_lists("all_of")),
+        with_diagnoses=tuple(_converted(table, "with_diagnoses", table.texts("with_diagnoses"), diagnosis_range)),
+        urgency=frozenset(table.words("urgency", Urgency)),
     )
-    table.note_unknown()
-    return identify
 
 
-def _converted(table: TomlTable, key: str, words: Iterable[str], convert: Callable[[str], T]) -> list[T]:
+def _converted(table: TomlTable, key: str, words: Iterable[str] | None, convert: Callable[[str], T]) -> list[T]:
     values = []
-    for word in words:
+    for word in words or ():
         try:
             values.append(convert(word))
         except MalformedCode as error:
@@ -147,29 +133,17 @@ def _converted(table: TomlTable, key: str, words: Iterable[str], convert: Callab
 
 
 def _read_qualification(table: TomlTable) -> Qualification:
-    any_of, exempt = table.tables("any_of"), table.table("exempt")
-    qualification = Qualification(
+    return Qualification(
         years=table.integer("years", 0, MAX_YEARS),
-        title=_title(table),
+        title=table.word("title", TITLES),
         years_in_title=table.integer("years_in_title", 0, MAX_YEARS),
         practice_scope=table.texts("practice_scope") or (),
         cases=table.integer("cases", 0, MAX_CASES),
         independent_cases=table.integer("independent_cases", 0, MAX_CASES),
         within_years=table.integer("within_years", 1, MAX_YEARS),
-        training=table.flag("training"),
+        training=table.get("training", bool),
         max_idle_years=table.integer("max_idle_years", 1, MAX_YEARS),
         level=table.integer("level", 1, 4),
-        any_of=tuple(_read_qualification(one) for one in any_of or ()),
-        exempt=None if exempt is None else _read_qualification(exempt),
+        any_of=table.each("any_of", _read_qualification) or (),
+        exempt=None if table.get("exempt", dict) is None else _read_qualification(table.table("exempt")),
     )
-    table.note_unknown()
-    return qualification
-
-
-def _title(table: TomlTable) -> str | None:
-    title = table.text("title")
-    if title is None or title in TITLES:
-        return title
-    choices = "、".join(TITLES)
-    table.problem("title", f"“{shown(title)}”不在可选值中：{choices}。", f'"{shown(title)}" is none of the titles {choices}.')
-    return None

@@ -1,12 +1,13 @@
-"""Small things about text: decoding a file, showing a value in a message, the nearest known word."""
+"""Small things about text: decoding a file, showing a value in a message, suggesting the nearest known word."""
 
 from __future__ import annotations
 
 import codecs
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection
 from difflib import get_close_matches
+from functools import lru_cache
 
 from app.packs.problems import Problems
 
@@ -19,6 +20,9 @@ MAX_LOOKED_FOR = 200
 LEAST_LIKENESS = 0.5
 """As `difflib` measures it: S09 is like S02, and T1 just like T3."""
 
+CACHED_WORDS = 65_536
+"""Words whose folded form is remembered: the few that fill the columns of a table of 400,000 rows, and the names of people."""
+
 _BLANKS = re.compile(r"\s+")
 _BRACKETS = str.maketrans("[]【】〔〕", "()()()")
 _REPLACEMENT = "\ufffd"
@@ -30,30 +34,25 @@ def shown(value: object) -> str:
     return text if len(text) <= MAX_SHOWN_CHARS else text[: MAX_SHOWN_CHARS - 1] + "…"
 
 
+@lru_cache(maxsize=CACHED_WORDS)
 def folded(word: str) -> str:
-    """The form in which headings and words of closed lists are compared: without blanks, width, bracket style and case."""
+    """The form in which headings, words of closed lists and names are compared: without blanks, width, bracket style and case."""
     return _BLANKS.sub("", unicodedata.normalize("NFKC", word)).translate(_BRACKETS).casefold()
 
 
-def hint(word: str | None) -> tuple[str, str]:
-    """The end of a message that suggests a word, in Chinese and English; empty where there is none to suggest."""
-    return (f"是否应为“{word}”？", f' Did you mean "{word}"?') if word else ("", "")
-
-
 class Nearest:
-    """Finds the known word that a misspelt one is most like."""
+    """Suggests the known word that a misspelt one is most like. The words may grow until the first is asked for."""
 
-    def __init__(self, words: Iterable[str]) -> None:
-        self._words = tuple(words)
-        self._answers: dict[str, str | None] = {}
+    def __init__(self, words: Collection[str]) -> None:
+        self._words = words
+        self._hints: dict[str, tuple[str, str]] = {}
 
-    def to(self, word: str) -> str | None:
-        """None where nothing is like it, and from the 201st word on."""
-        if word not in self._answers:
-            if len(self._answers) >= MAX_LOOKED_FOR:
-                return None
-            self._answers[word] = next(iter(get_close_matches(word, self._words, n=1, cutoff=LEAST_LIKENESS)), None)
-        return self._answers[word]
+    def hint(self, word: str) -> tuple[str, str]:
+        """The end of a message, in Chinese and English; empty where nothing is like it, and from the 201st word on."""
+        if word not in self._hints and len(self._hints) < MAX_LOOKED_FOR:
+            like = get_close_matches(word, self._words, n=1, cutoff=LEAST_LIKENESS)
+            self._hints[word] = (f"是否应为“{like[0]}”？", f' Did you mean "{like[0]}"?') if like else ("", "")
+        return self._hints.get(word, ("", ""))
 
 
 def encoding_of(file: str, data: bytes, problems: Problems) -> str | None:

@@ -1,44 +1,44 @@
-"""An Excel workbook's first sheet as rows of cells.
+"""An Excel workbook's first sheet as rows of cells, read by openpyxl.
 
-openpyxl reads what lies around the sheet (its place in the zip, styles, shared texts); the sheet's own XML is read by `worksheet`, because
-400,000 grants take openpyxl more than a minute.
+Reading row by row, openpyxl passes over merged cells: all but the first are blank then, and a blank department means any. So they are looked
+for beforehand. XML that unfolds without end is stopped by expat (2.4.1 and later), and by defusedxml where that is installed.
 """
 
 from __future__ import annotations
 
 import io
-import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from typing import Any, TypeAlias
 
-import msgspec
 from openpyxl.reader.excel import ExcelReader
-from openpyxl.styles.stylesheet import apply_stylesheet
+from openpyxl.worksheet.cell_range import CellRange
+from openpyxl.xml.constants import SHEET_MAIN_NS
+from openpyxl.xml.functions import iterparse
 
 from app.packs.problems import Problems, SheetError
-from app.packs.worksheet import Surroundings, read_worksheet
+from app.packs.texts import shown
 
 MAX_UNPACKED_BYTES = 512 * 1024 * 1024
 """A workbook is a zip: 400,000 grants unpack to about 200 MiB, and a few kilobytes can be made to unpack to terabytes."""
 
-LOOKED_INTO_BYTES = 64 * 1024
-"""Of a sheet's beginning, for its size and whether it holds anything."""
+MAX_COLUMNS = 64
+"""No table has half as many."""
+
+LOOKED_INTO_ROWS = 100
+"""Of a further sheet, to tell whether it holds anything."""
+
+BATCH_ROWS = 1_000
+"""Rows that are taken from openpyxl at once, with its warnings off."""
 
 _ZIP, _OLD_OFFICE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
-_SIZE = re.compile(rb'<(?:\w+:)?dimension [^>]*?ref="[A-Z]+\d+:[A-Z]+(\d{1,7})"')
-_CONTENT = re.compile(rb"<(?:\w+:)?(?:v|t)[ >]")
+_ROW, _MERGED = f"{{{SHEET_MAIN_NS}}}row", f"{{{SHEET_MAIN_NS}}}mergeCell"
 
 NumberedCells: TypeAlias = tuple[int, Sequence[object]]
 """A row's number as the spreadsheet shows it, and the row's cells."""
-
-
-class Opened(msgspec.Struct, frozen=True):
-    """The rows of a sheet, and how many it says it has below the heading (0 where it does not say)."""
-
-    rows: Iterator[NumberedCells]
-    expected: int
 
 
 def is_workbook(data: bytes) -> bool:
@@ -46,77 +46,92 @@ def is_workbook(data: bytes) -> bool:
     return data.startswith((_ZIP, _OLD_OFFICE))
 
 
-def open_workbook(file: str, data: bytes, problems: Problems) -> Opened:
-    """The first sheet of a workbook; further ones that hold something are warned of.
+def open_workbook(file: str, data: bytes, problems: Problems) -> tuple[Iterator[NumberedCells], int]:
+    """The rows of the first sheet, and how many it says it has (0 where it does not say). Further sheets that hold something are warned of.
 
     Raises:
-        SheetError: it cannot be read; from `rows` too, where the damage lies further down.
+        SheetError: it cannot be read, or cells below the heading are merged; from the rows too, where the damage lies further down.
     """
     if data.startswith(_OLD_OFFICE):
         raise SheetError(
             "这是旧版 Excel（.xls）或加密的文件，请去掉密码并另存为 .xlsx。",
             "This is an old Excel file (.xls) or an encrypted one. Remove the password and save it as .xlsx.",
         )
+    with _openpyxl():
+        _refuse_huge(data)
+        # What load_workbook() is made of; the workbook alone would not tell where in the zip its sheets are.
+        reader = ExcelReader(io.BytesIO(data), read_only=True, keep_links=False)
+        reader.read()
+        sheets: Sequence[Any] = reader.wb.worksheets
+        if not sheets:
+            raise SheetError("工作簿中没有工作表。", "The workbook has no sheet.")
+        _refuse_merged(reader)
+        expected = sheets[0].max_row or 0
+        for sheet in sheets:
+            sheet.reset_dimensions()  # where what a sheet says of its size is wrong, the cells beyond would be left out
+        for sheet in sheets[1:]:
+            if any(value is not None for row in sheet.iter_rows(max_row=LOOKED_INTO_ROWS, values_only=True) for value in row):
+                zh, en = f"只读取第一个工作表，未读取“{sheet.title}”。", f'Only the first sheet is read; "{sheet.title}" was left out.'
+                problems.warn(file, zh, en)
+    return _rows(sheets[0]), expected
+
+
+@contextmanager
+def _openpyxl() -> Iterator[None]:
+    """openpyxl warns of what it leaves out (styles, validations: none of it is content) and has no error of its own: a damaged workbook
+    ends in any of a dozen types."""
     try:
-        return _open(file, data, problems)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except SheetError:
         raise
-    except Exception as error:  # openpyxl has no error of its own: a damaged workbook ends in any of a dozen types
-        raise _damaged(error) from error
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"[:200]
+        raise SheetError(
+            "Excel 文件已损坏，无法读取，请重新另存为 .xlsx。", f"The workbook is damaged ({reason}). Save it again as .xlsx."
+        ) from error
 
 
-def _open(file: str, data: bytes, problems: Problems) -> Opened:
+def _refuse_huge(data: bytes) -> None:
     with zipfile.ZipFile(io.BytesIO(data)) as packed:
-        if sum(part.file_size for part in packed.infolist()) > MAX_UNPACKED_BYTES:
-            mebibytes = MAX_UNPACKED_BYTES >> 20
-            raise SheetError(f"工作簿解压后超过 {mebibytes} MiB。", f"The workbook unpacks to more than {mebibytes} MiB.")
-    archive, surroundings, sheets = _read_surroundings(data)
-    if not sheets:
-        raise SheetError("工作簿中没有工作表。", "The workbook has no sheet.")
-    for title, path in sheets[1:]:
-        if _CONTENT.search(_beginning(archive, path)):
-            problems.warn(file, f"只读取第一个工作表，未读取“{title}”。", f'Only the first sheet is read; "{title}" was left out.')
-    _, path = sheets[0]
-    size = _SIZE.search(_beginning(archive, path))
-    return Opened(_rows(archive, path, surroundings), max(int(size[1]) - 1, 0) if size else 0)
+        unpacked = sum(part.file_size for part in packed.infolist())
+    if unpacked > MAX_UNPACKED_BYTES:
+        mebibytes = MAX_UNPACKED_BYTES >> 20
+        raise SheetError(f"工作簿解压后超过 {mebibytes} MiB。", f"The workbook unpacks to more than {mebibytes} MiB.")
 
 
-def _read_surroundings(data: bytes) -> tuple[zipfile.ZipFile, Surroundings, list[tuple[str, str]]]:
-    """The zip, what cells refer to, and each sheet's title and place in the zip."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of styles and validations that openpyxl drops: none of them is content
-        reader = ExcelReader(io.BytesIO(data), read_only=True)
-        reader.read_manifest()
-        reader.read_strings()
-        reader.read_workbook()
-        book: Any = reader.wb
-        apply_stylesheet(reader.archive, book)
-        linked = [(sheet.name, link) for sheet, link in reader.parser.find_sheets()]
-    sheets = [(str(title), str(link.target)) for title, link in linked if "chartsheet" not in str(link.Type)]
-    surroundings = Surroundings(
-        shared_texts=reader.shared_strings,
-        epoch=book.epoch,
-        date_styles=frozenset(book._date_formats),
-        duration_styles=frozenset(book._timedelta_formats),
-    )
-    return reader.archive, surroundings, sheets
+def _refuse_merged(reader: ExcelReader) -> None:
+    """Looks for merged cells below the heading of the first sheet."""
+    links = (link for _, link in reader.parser.find_sheets() if "chartsheet" not in str(link.Type))
+    path = next(str(link.target) for link in links if link.target in reader.valid_files)
+    merged: list[str] = []
+    with reader.archive.open(path) as part:
+        for _, element in iterparse(part):
+            if element.tag == _ROW:
+                element.clear()
+            elif element.tag == _MERGED and CellRange(element.attrib["ref"]).max_row > 1:
+                merged.append(element.attrib["ref"])
+    if merged:
+        names = shown(", ".join(merged))
+        raise SheetError(f"{names} 是合并单元格，请取消合并并逐行填写。", f"{names} are merged cells. Unmerge them and fill in every row.")
 
 
-def _beginning(archive: zipfile.ZipFile, path: str) -> bytes:
-    with archive.open(path) as part:
-        return part.read(LOOKED_INTO_BYTES)
+def _rows(sheet: Any) -> Iterator[NumberedCells]:
+    rows = enumerate(sheet.iter_rows(), start=1)
+    while True:
+        with _openpyxl():
+            batch = [(number, _values(number, cells)) for number, cells in islice(rows, BATCH_ROWS)]
+        if not batch:
+            return
+        yield from batch
 
 
-def _rows(archive: zipfile.ZipFile, path: str, surroundings: Surroundings) -> Iterator[NumberedCells]:
-    try:
-        with archive.open(path) as part:
-            yield from read_worksheet(part, surroundings)
-    except SheetError:
-        raise
-    except Exception as error:  # as in open_workbook: of the zip, the XML, and what cells claim to be
-        raise _damaged(error) from error
-
-
-def _damaged(error: Exception) -> SheetError:
-    reason = f"{type(error).__name__}: {error}"[:200]
-    return SheetError("Excel 文件已损坏，无法读取，请重新另存为 .xlsx。", f"The workbook is damaged ({reason}). Save it again as .xlsx.")
+def _values(row: int, cells: Sequence[Any]) -> list[object]:
+    """The cells up to the last that is not empty, a formula as the text `=`, which no column takes."""
+    values = ["=" if cell.data_type == "f" else cell.value for cell in cells]
+    while values and values[-1] is None:
+        values.pop()
+    if len(values) > MAX_COLUMNS:
+        raise SheetError(f"超过 {MAX_COLUMNS} 列。", f"There are more than {MAX_COLUMNS} columns.", row)
+    return values

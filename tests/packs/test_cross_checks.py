@@ -6,8 +6,9 @@ import pytest
 
 from app.engine.model import Hospital
 from app.packs.problems import Problems
-from app.packs.records import Source, read_grants
+from app.packs.records import read_grants
 from app.packs.references import References
+from app.packs.rows import Source
 from app.packs.sheets import open_sheet
 from app.packs.tables import GRANTS
 
@@ -34,6 +35,35 @@ def test_somebody_who_is_not_in_the_register(pack: PackFolder, file: str, row: s
     pack.append(file, row + "\n")
 
     assert (pack.problem().file, pack.problem().column) == (file, "staff")
+
+
+@pytest.mark.parametrize(
+    ("file", "heading", "row"),
+    [
+        ("grants.csv", "staff,scope_type,scope,valid_from", "100234,code,35.71001,2026-01-01"),
+        ("credentials.csv", "staff,technology,kind,issued_on", "100234,T1,training,2025-03-01"),
+        ("volumes.csv", "staff,scope_type,scope,year", "100234,technology,T1,2024"),
+    ],
+)
+def test_a_name_beside_the_staff_number(pack: PackFolder, file: str, heading: str, row: str) -> None:
+    """Nobody is found by name, but a wrong one says that the number may be somebody else's."""
+    pack.write("staff.csv", "staff,name,department,kind\n100234,张Ａ三,胸心外科,physician\n200018,李四,麻醉科,anesthesiologist\n")
+    for name in ("", " ", "张A 三"):
+        pack.write(file, f"{heading},姓名\n{row},{name}\n")
+        pack.load()
+
+    pack.write(file, f"{heading},姓名\n{row},李四\n")
+
+    assert (pack.problem().file, pack.problem().row, pack.problem().column) == (file, 2, "姓名")
+    assert pack.problem().message_zh == "工号“100234”在人员表中是“张A三”，不是“李四”：人员以工号识别，工号或姓名有误。"
+
+
+@pytest.mark.parametrize("staff", ["999999,张三,胸心外科,physician", "100234,张三,胸心外科,医圣"])
+def test_a_name_that_cannot_be_compared_is_not_complained_of(pack: PackFolder, staff: str) -> None:
+    pack.write("staff.csv", f"staff,name,department,kind\n{staff}\n")
+    pack.write("grants.csv", "staff,name,scope_type,scope,valid_from\n100234,李四,code,35.71001,2026-01-01\n")
+
+    assert not any("李四" in problem.message_zh for problem in pack.problems())
 
 
 @pytest.mark.parametrize(
@@ -222,7 +252,7 @@ def test_a_single_table_can_be_read_for_a_hospital_that_is_already_there(pack: P
     sheet = open_sheet("new.csv", "工号,授权类型,授权范围,授权起始,科室\n100234,编码,35.71001,2026-01-01,心外\n".encode(), problems)
     assert sheet is not None
 
-    grants = read_grants(Source(GRANTS, sheet, hospital.department_aliases, problems, None), References.of(hospital, ["100234"]))
+    grants = read_grants(Source(GRANTS, sheet, hospital.department_aliases, problems), References.of(hospital, {"100234": "张三"}))
 
     assert problems.found == []
     assert grants["100234"][0].department == "胸心外科"

@@ -211,6 +211,23 @@ def test_a_formula_is_refused_and_its_value_is_not(pack: PackFolder) -> None:
     assert "formula" in pack.problem().message_en
 
 
+@pytest.mark.parametrize(
+    "formula", ['<f t="array" ref="D2">B2</f>', '<f t="shared" ref="D2:D3" si="0">B2</f>', '<f t="dataTable" ref="D2"/>']
+)
+def test_formulas_of_every_kind_are(pack: PackFolder, formula: str) -> None:
+    grants_workbook(pack, ["100234", "code", "35.71001", "=B2"])
+    edit_part(pack.path / "grants.xlsx", "xl/worksheets/sheet1.xml", "<f>B2</f>", formula)
+
+    assert "formula" in pack.problem().message_en
+
+
+def test_a_number_that_is_no_day(pack: PackFolder) -> None:
+    grants_workbook(pack, ["100234", "code", "35.71001", date(2026, 1, 1)])
+    edit_part(pack.path / "grants.xlsx", "xl/worksheets/sheet1.xml", "<v>46023</v>", "<v>99999999</v>")
+
+    assert (pack.problem().row, pack.problem().column) == (2, "valid_from")
+
+
 def test_a_formula_in_a_column_that_is_not_read_does_not_matter(pack: PackFolder) -> None:
     pack.remove("grants.csv")
     write_workbook(pack.path / "grants.xlsx", [*GRANTS, "备注"], ["100234", "code", "35.71001", "2026-01-01", "=A2"])
@@ -226,6 +243,17 @@ def test_merged_cells_are_refused_because_the_others_read_as_blank(pack: PackFol
 
 def test_merged_cells_in_the_heading_alone_do_no_harm(pack: PackFolder) -> None:
     grants_workbook(pack, ["100234", "code", "35.71001", "2026-01-01"], merged="E1:F1")
+
+    assert len(pack.load().people[0].grants) == 1
+
+
+def test_merged_cells_of_another_sheet_do_no_harm(pack: PackFolder) -> None:
+    grants_workbook(pack, ["100234", "code", "35.71001", "2026-01-01"])
+    book = openpyxl.load_workbook(pack.path / "grants.xlsx")
+    book.create_sheet("说明", index=0).merge_cells("A2:A3")
+    book.save(pack.path / "grants.xlsx")
+    # Moved behind the grants: its file in the zip is still the first.
+    edit_part(pack.path / "grants.xlsx", "xl/workbook.xml", r"(<sheet [^>]*/>)(<sheet [^>]*/>)", r"\2\1")
 
     assert len(pack.load().people[0].grants) == 1
 
@@ -253,6 +281,22 @@ def test_sparse_rows_and_namespace_prefixes_of_other_programs(pack: PackFolder) 
     )
 
     assert (pack.problem().row, pack.problem().column) == (9, "valid_from")
+
+
+def test_what_a_sheet_says_of_its_size_is_not_believed(pack: PackFolder) -> None:
+    """A `valid_to` beyond it that went unseen would make a grant without an end."""
+    grants_workbook(pack, ["100234", "code", "35.71001", "2026-01-01"], ["100234", "code", "88.45001", "2026-02-30"])
+    edit_part(pack.path / "grants.xlsx", "xl/worksheets/sheet1.xml", r'<dimension ref="[^"]*"', '<dimension ref="A1:B2"')
+
+    assert (pack.problem().row, pack.problem().column) == (3, "valid_from")
+
+
+@pytest.mark.parametrize("row", [1, 3])
+def test_rows_beyond_those_of_a_spreadsheet(pack: PackFolder, row: int) -> None:
+    grants_workbook(pack, ["100234", "code", "35.71001", "2026-01-01"], ["100234", "code", "88.45001", "2026-01-01"])
+    edit_part(pack.path / "grants.xlsx", "xl/worksheets/sheet1.xml", f'<row r="{row}"', '<row r="2000000000"')
+
+    assert "more than 1048576 rows" in pack.problem().message_en
 
 
 SHARED_TEXTS = """<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><si><t>100234</t></si>
@@ -304,11 +348,14 @@ def test_a_workbook_that_breaks_off(pack: PackFolder) -> None:
     assert "damaged" in pack.problem().message_en
 
 
-def test_a_workbook_with_a_doctype(pack: PackFolder) -> None:
+def test_a_workbook_with_entities_that_unfold_without_end(pack: PackFolder) -> None:
     grants_workbook(pack, ["100234", "code", "35.71001", "2026-01-01"])
-    edit_part(pack.path / "grants.xlsx", "xl/worksheets/sheet1.xml", r"<worksheet ", '<!DOCTYPE x [<!ENTITY e "e">]><worksheet ')
+    path = pack.path / "grants.xlsx"
+    folds = "".join(f'<!ENTITY e{depth} "{f"&e{depth - 1};" * 10}">' for depth in range(1, 10))
+    edit_part(path, "xl/worksheets/sheet1.xml", r"<worksheet ", f'<!DOCTYPE x [<!ENTITY e0 "100234">{folds}]><worksheet ')
+    edit_part(path, "xl/worksheets/sheet1.xml", "<t>100234</t>", "<t>&e9;</t>")
 
-    assert "DOCTYPE" in pack.problem().message_en
+    assert "damaged" in pack.problem().message_en
 
 
 def test_a_workbook_that_unpacks_without_end(pack: PackFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,6 +153,14 @@ def test_lists_take_three_separators(pack: PackFolder) -> None:
     assert pack.load().people[0].staff.practice_scope == ("外科专业", "儿科专业", "内科专业")
 
 
+def test_lines_of_a_cell_are_a_list_too(pack: PackFolder) -> None:
+    pack.append("catalog.csv", '38.45008,x,4,"心内科\n胸心外科",,\n')
+    assert pack.load().hospital.entries[-1].departments == ("心内科", "胸心外科")
+
+    pack.write("catalog.csv", 'code,name,level,item,includes\n35.71001,x,3,WKJDXX3.2,\n88.45001,y,2,XN-GM2,"35.71001\nWKJDXX3.2"\n')
+    assert pack.load().hospital.entries[-1].includes == ("35.71001", "WKJDXX3.2")
+
+
 def test_a_list_of_separators_alone_is_no_empty_list(pack: PackFolder) -> None:
     """An entry without departments is everybody's, so that must not come from a stray semicolon."""
     pack.append("catalog.csv", "38.45008,Bentall手术,4,；,,\n")
@@ -187,11 +195,26 @@ def test_catalog_flags(pack: PackFolder) -> None:
     assert pack.problem().column == "flags"
 
 
-def test_invisible_characters_are_refused(pack: PackFolder) -> None:
+def test_characters_that_show_nothing_are_left_out_as_in_orders(pack: PackFolder) -> None:
     """A zero-width blank after a staff number would make it another one, and nobody could see why."""
     staff_with(pack, "title", "主任医师\u200b")
 
-    assert "invisible" in pack.problem().message_en
+    assert pack.load().people[0].staff.title == "主任医师"
+
+
+def test_a_cell_of_them_alone_is_not_taken_for_a_word(pack: PackFolder) -> None:
+    pack.write("staff.csv", f"{STAFF_HEADING}\n\u200b,张三,胸心外科,physician\n")
+    pack.write("catalog.csv", "code,name,level,item\n35.71001,x,3,\u200b\n")
+
+    found = {(problem.file, problem.column) for problem in pack.problems()}
+
+    assert {("catalog.csv", "item"), ("staff.csv", "staff")} <= found
+
+
+def test_control_characters_are_refused(pack: PackFolder) -> None:
+    staff_with(pack, "title", "主任\x07医师")
+
+    assert "control characters" in pack.problem().message_en
 
 
 def test_rare_characters_of_names_are_not(pack: PackFolder) -> None:

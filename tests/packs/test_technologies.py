@@ -137,6 +137,9 @@ def test_identify_and_qualification_may_be_one_table(pack: PackFolder) -> None:
         ("identify = { codes = [35.10] }", "technology T1.identify.codes", "a text in quotes"),
         ('identify = { codes = ["35.1O"] }', "technology T1.identify.codes", "procedure code"),
         ('identify = { with_diagnoses = ["C61"] }', "technology T1.identify.codes", "needs codes or all_of"),
+        ('identify = "35.10"', "technology T1.identify", "a table"),
+        ('identify = { codes = [" "] }', "technology T1.identify.codes", "a text in quotes"),
+        ("qualification = { exempts = { years = 5 } }", "technology T1.qualification.exempts", 'Did you mean "exempt"?'),
         ("identify = { codes = [] }", "technology T1.identify.codes", "must not be empty"),
         ('identify = { all_of = [["35.10"], []] }', "technology T1.identify.all_of[2]", "must not be empty"),
         ("identify = { all_of = [] }", "technology T1.identify.all_of", "must not be empty"),
@@ -148,8 +151,8 @@ def test_identify_and_qualification_may_be_one_table(pack: PackFolder) -> None:
         ("qualification = { years = true }", "technology T1.qualification.years", "a whole number"),
         ("qualification = { years = -1 }", "technology T1.qualification.years", "from 0 to 100"),
         ("qualification = { level = 5 }", "technology T1.qualification.level", "from 1 to 4"),
-        ('qualification = { title = "主任" }', "technology T1.qualification.title", "none of the titles"),
-        ('qualification = { any_of = [{ title = "院士" }] }', "technology T1.qualification.any_of[1].title", "none of the titles"),
+        ('qualification = { title = "主任" }', "technology T1.qualification.title", "is none of: 住院医师"),
+        ('qualification = { any_of = [{ title = "院士" }] }', "technology T1.qualification.any_of[1].title", "is none of: 住院医师"),
         ("qualification = { exempt = { yeers = 5 } }", "technology T1.qualification.exempt.yeers", 'Did you mean "years"?'),
     ],
 )
@@ -274,7 +277,7 @@ def test_a_pack_beside_the_folder_comes_first(pack: PackFolder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("nationl", 'Did you mean "national"?'), ("../national", "no name of a pack"), ("demo", "no shared pack")]
+    ("name", "said"), [("nationl", 'Did you mean "national"?'), ("../national", "no shared pack"), ("demo", "no shared pack")]
 )
 def test_a_pack_that_is_not_there(pack: PackFolder, name: str, said: str) -> None:
     build_on(pack, name)

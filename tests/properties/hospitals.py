@@ -156,7 +156,8 @@ def random_hospital(rng: Random) -> Hospital:
     codes = _some(rng, (*NATIONAL, *ALIASES), 3, 6) + _some(rng, COMBINATIONS, 1, 2)
     entries = [_entry(rng, code, codes, troubled) for code in codes for _ in range(rng.choice((1, 1, 2, 2, 3)))]
     if _chance(rng, 0.15):
-        entries.append(rng.choice(entries))
+        printed = rng.choice(entries)
+        entries.append(printed if _chance(rng, 0.5) else replace(printed, source="第七章", category="简单先心"))
     aliases = dict(_some(rng, tuple(ALIASES.items()), 2, len(ALIASES)))
     if _chance(rng, 0.2):
         aliases["37.26001+37.34001"] = "37.2600x001+37.3400x001"
@@ -259,6 +260,8 @@ def _policy(rng: Random) -> Policy:
             dispositions[reason_code] = _by_checkpoint(rng)
         if _chance(rng, 0.1):
             dispositions[rng.choice(tuple(REASONS))] = _by_checkpoint(rng)
+        if _chance(rng, 0.15):  # then the lack of an entry is no denial, and something else must be asked
+            dispositions[rng.choice(("code_unknown", "department_not_listed"))] = Disposition.OBLIGATION
     return Policy(
         dispositions=dispositions,
         order_right=_chance(rng, 0.2),
@@ -280,6 +283,7 @@ def _by_checkpoint(rng: Random) -> ByCheckpoint:
 
 _NUMBERS = tuple(f"10{number:02}" for number in range(16))
 _UNKNOWN_NUMBER = "9999"
+_VOLUME_SCOPES = (ScopeType.TECHNOLOGY, ScopeType.CODE, ScopeType.CODE, ScopeType.ITEM)
 _CREDENTIALS: tuple[Literal["training", "exemption"], ...] = ("training", "exemption")
 
 
@@ -373,12 +377,16 @@ def _plenty(rng: Random, hospital: Hospital, number: str) -> list[Grant]:
 
 
 def _volume(rng: Random, hospital: Hospital, number: str) -> Volume:
-    by_technology = _chance(rng, 0.5)
-    entry = rng.choice(hospital.entries)
+    entry, scope_type = rng.choice(hospital.entries), rng.choice(_VOLUME_SCOPES)
+    scopes = {
+        ScopeType.TECHNOLOGY: rng.choice(hospital.technologies).id,
+        ScopeType.CODE: rng.choice((entry.code, *NATIONAL, *hospital.aliases)),
+        ScopeType.ITEM: entry.item or rng.choice(ITEMS),
+    }
     return Volume(
         staff=number,
-        scope_type=ScopeType.TECHNOLOGY if by_technology else rng.choice((ScopeType.CODE, ScopeType.CODE, ScopeType.ITEM)),
-        scope=rng.choice(hospital.technologies).id if by_technology else rng.choice((entry.code, *NATIONAL)),
+        scope_type=scope_type,
+        scope=scopes[scope_type],
         year=DAY.year - rng.choice((-1, 0, 0, 1, 1, 2, 3)),
         operator_cases=rng.choice((0, 4, 5, 12, 60)),
         supervised_cases=rng.choice((0, 5, 40)),
@@ -496,7 +504,7 @@ def _evidence(rng: Random) -> Evidence | None:
         return None
 
     def paper() -> str | None:
-        return "NO-1" if _chance(rng, 0.8) else rng.choice((None, "", "  "))
+        return "NO-1" if _chance(rng, 0.8) else rng.choice((None, "", "  ", "\u3000"))
 
     return Evidence(mdt=paper(), major_approval=paper(), special_approval=paper(), unplanned_reoperation=paper())
 
@@ -508,7 +516,7 @@ def _declaration(rng: Random, hospital: Hospital, known: Sequence[str]) -> Decla
             lifesaving=True,
             no_privileged_operator=True,
             reason_code=rng.choice(reasons),
-            reason="大出血，来不及等待",
+            reason=rng.choice(("大出血，来不及等待", "大出血，来不及等待", "急，急急急！", "动脉瘤破裂")),
             declared_by=rng.choice(known),
             reported_to=rng.choice((None, "总值班")),
             reported_at=rng.choice((None, NOW)),
