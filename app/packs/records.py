@@ -13,7 +13,7 @@ from collections.abc import Hashable, Mapping
 from hashlib import blake2b
 from typing import Any
 
-from app.engine.model import Credential, Entry, Grant, GrantRole, ScopeType, Staff, Volume
+from app.engine.model import Credential, Entry, Grant, GrantRole, GrantState, ScopeType, Staff, Volume
 from app.packs.cells import SCOPES
 from app.packs.problems import CellError
 from app.packs.references import Known, References
@@ -36,7 +36,7 @@ def read_aliases(source: Source, references: References) -> dict[str, str]:
             continue
         code, national = codes
         if code == national:
-            source.problem(row.number, "national_code", f"“{code}”对照到了自身。", f'"{code}" is an alias of itself.')
+            continue  # A national code that stands for itself says nothing new.
         earlier, earlier_row = found.setdefault(code, (national, row.number))
         if earlier != national:
             zh = f"“{code}”在第{earlier_row}行已对照到“{earlier}”，只能对照一个国家编码。"
@@ -45,7 +45,7 @@ def read_aliases(source: Source, references: References) -> dict[str, str]:
     references.codes.complete &= source.whole
     # An alias is followed one step: a rule written in the code at the end of a chain would not catch the one at its beginning.
     for code, (national, number) in found.items():
-        if national != code and national in found:
+        if national in found:
             zh = f"“{national}”本身又有对照，请把“{code}”直接对照到国家编码。"
             source.problem(number, "national_code", zh, f'"{national}" has an alias itself. Give "{code}" its national code.')
     return {code: national for code, (national, _) in found.items()}
@@ -206,7 +206,11 @@ def _scope(row: Row, source: Source, references: References) -> str | None:
         source.problem(row.number, "scope", *error.texts)
         return None
     if scope_type in references.by_scope and (complaint := references.by_scope[scope_type].complaint(scope)):
-        source.problem(row.number, "scope", *complaint)
+        if row.values.get("state") in (GrantState.SUSPENDED, GrantState.REVOKED):
+            # What somebody once held may have left the catalog; that it was taken away must survive all the same.
+            source.warn("scope", *complaint, row=row.number)
+        else:
+            source.problem(row.number, "scope", *complaint)
     return scope
 
 

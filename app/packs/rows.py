@@ -82,9 +82,9 @@ class Source:
         """Notes a mistake. `column` is the English name; the message has what the file calls it."""
         self._problems.add(self.file, zh, en, row=row, column=self._heading_of(column))
 
-    def warn(self, column: str, zh: str, en: str) -> None:
-        """Notes something odd about a whole column."""
-        self._problems.warn(self.file, zh, en, column=self._heading_of(column))
+    def warn(self, column: str, zh: str, en: str, row: int | None = None) -> None:
+        """Notes something odd about a whole column, or about one row of it."""
+        self._problems.warn(self.file, zh, en, row=row, column=self._heading_of(column))
 
     def department(self, name: str) -> str:
         """The hospital's own name of a department."""

@@ -199,10 +199,19 @@ def test_numbers_are_not_counted_by_level(pack: PackFolder) -> None:
     assert pack.problem().column == "scope_type"
 
 
-def test_an_alias_to_itself(pack: PackFolder) -> None:
+def test_a_national_code_that_stands_for_itself_says_nothing(pack: PackFolder) -> None:
+    before = pack.load().hospital.aliases
     pack.append("aliases.csv", "39.6500*001,39.6500x001\n")
 
-    assert "alias of itself" in pack.problem().message_en
+    assert pack.load().hospital.aliases == before
+
+
+def test_a_revoked_grant_of_what_left_the_catalog_is_kept_with_a_word(pack: PackFolder) -> None:
+    pack.write("grants.csv", "staff,scope_type,scope,valid_from,state\n100234,code,99.9901,2020-01-01,revoked\n")
+
+    loaded = pack.load()
+    assert any(warning.row is not None and "99.9901" in warning.message_en for warning in loaded.warnings)
+    assert any(grant.scope == "99.9901" for person in loaded.people for grant in person.grants)
 
 
 def test_two_national_codes_for_one_code(pack: PackFolder) -> None:

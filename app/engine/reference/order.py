@@ -75,13 +75,13 @@ def resolve(case: Case) -> list[Resolved]:
 
 
 def entries_of(hospital: Hospital, code: str) -> list[int]:
-    """A local code finds its own entries, a national one also those of its local codes (reading 2)."""
+    """A local code finds its own entries, a national one also those of its local codes after them (reading 2)."""
     is_local = code in hospital.aliases
     found: dict[Entry, int] = {}
     for index, entry in enumerate(hospital.entries):
         if entry.code == code or (not is_local and hospital.aliases.get(entry.code) == code):
             found.setdefault(replace(entry, source="", category=""), index)  # a row that is printed twice is one entry
-    return list(found.values())
+    return sorted(found.values(), key=lambda index: hospital.entries[index].code != code)
 
 
 def _base(case: Case, code: str) -> list[int]:
