@@ -7,15 +7,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
-from fastapi.responses import ORJSONResponse, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
 
 from app.api import check
 from app.api.auth import Guard
 from app.api.check import Receive, Scope, Send, handle_check
-from app.api.problems import MEDIA_TYPE, problem_of
+from app.api.http import BodyTooLarge, WrongMediaType
+from app.api.problems import Problem, problem_of, problem_response, problem_with
+from app.api.routes import ROUTERS
 from app.authorize import Authorizer
 from app.cache.live import Live
-from app.errors import SurgateError
+from app.errors import BadInput, FieldError, SurgateError
 from app.settings import Settings, read_settings
 from app.store.database import Database
 from app.store.decisions import Ledger
@@ -50,19 +55,48 @@ class Gateway:
             await self.database.close()
 
         app = FastAPI(title="Surgate", lifespan=lifespan)
-
-        @app.exception_handler(SurgateError)
-        async def known(_request: Request, error: SurgateError) -> Response:
-            problem = problem_of(error)
-            assert problem is not None
-            headers = {name.decode(): value.decode() for name, value in problem.headers}
-            return Response(problem.body, problem.status, headers, MEDIA_TYPE)
-
-        @app.get("/healthz")
-        async def alive() -> ORJSONResponse:
-            return ORJSONResponse({"status": "ok"})
-
+        app.state.gateway = self
+        _handle_errors(app)
+        for router in ROUTERS:
+            app.include_router(router)
         return app
+
+
+def _handle_errors(app: FastAPI) -> None:
+    """Every error becomes a problem document, ours and the framework's."""
+
+    async def known(_request: Request, error: Exception) -> Response:
+        problem = problem_of(error)
+        assert problem is not None
+        return problem_response(problem)
+
+    async def http(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return problem_response(problem_with(error.status_code, str(error.detail)))
+
+    async def too_large(_request: Request, error: Exception) -> Response:
+        return problem_response(problem_with(413, str(error)))
+
+    async def wrong_media_type(_request: Request, error: Exception) -> Response:
+        return problem_response(problem_with(415, str(error)))
+
+    async def bad_parameters(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        fields = [FieldError(".".join(str(p) for p in e["loc"][1:]), e["type"], f"参数无效 / {e['msg']}") for e in error.errors()]
+        return problem_response(_problem(BadInput(fields)))
+
+    app.add_exception_handler(SurgateError, known)
+    app.add_exception_handler(SQLAlchemyError, known)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(BodyTooLarge, too_large)
+    app.add_exception_handler(WrongMediaType, wrong_media_type)
+    app.add_exception_handler(RequestValidationError, bad_parameters)
+
+
+def _problem(error: SurgateError) -> Problem:
+    problem = problem_of(error)
+    assert problem is not None
+    return problem
 
 
 def create_app() -> Gateway:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import orjson
+from fastapi import Response
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import errors
@@ -54,6 +55,12 @@ def problem_of(error: Exception) -> Problem | None:
                 headers.append((b"www-authenticate", b"Bearer"))
             return Problem(status, _body(status, name, title, detail or title), tuple(headers))
     return None
+
+
+def problem_response(problem: Problem) -> Response:
+    """A problem document as the framework's answer."""
+    headers = {name.decode(): value.decode() for name, value in problem.headers}
+    return Response(problem.body, problem.status, headers, MEDIA_TYPE)
 
 
 def problem_with(status: int, detail: str) -> Problem:
