@@ -13,8 +13,8 @@ SurgateError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 
 class FieldError(NamedTuple):
@@ -25,14 +25,28 @@ class FieldError(NamedTuple):
     message: str
 
 
+class RowError(NamedTuple):
+    """One mistake in a file: a `FieldError` with its place apart for programs. `row` is counted as a spreadsheet does (in TOML it is the line),
+    `column` as the file calls it."""
+
+    field: str
+    code: str
+    message: str
+    file: str
+    row: int | None
+    column: str | None
+
+
 class SurgateError(Exception):
-    """Base of all errors that a caller is meant to see."""
+    """Base of all errors that a caller is meant to see. `members`: what its problem document says beside the usual."""
+
+    members: Mapping[str, Any] = {}
 
 
 class BadInput(SurgateError):
     """The content is wrong. `errors` names every field; `malformed` says that it is not even JSON."""
 
-    def __init__(self, errors: Sequence[FieldError], *, malformed: bool = False) -> None:
+    def __init__(self, errors: Sequence[FieldError | RowError], *, malformed: bool = False) -> None:
         super().__init__("; ".join(f"{e.field}: {e.message}" for e in errors))
         self.errors = tuple(errors)
         self.malformed = malformed

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from app.errors import SurgateError
 
@@ -18,10 +17,10 @@ class BadSettings(SurgateError):
     """A setting is unknown or malformed. The text names each with its variable."""
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """What a deployment decides. Every field is a variable `SURGATE_<NAME>`; times are in seconds, sizes in what the name says."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     database_url: Annotated[str, Field(description="Where everything is kept: sqlite+aiosqlite:///PATH; empty: VAR_DIR/surgate.db")] = ""
     host: Annotated[str, Field(description="Address to listen on")] = "127.0.0.1"
@@ -37,6 +36,10 @@ class Settings(BaseSettings):
         2000
     )
     failed_keys_per_minute: Annotated[int, Field(ge=1, le=10_000, description="Wrong keys from one address before 429")] = 30
+    stop_seconds: Annotated[int, Field(ge=1, le=600, description="How long a stop waits for the requests in flight")] = 15
+    ops_networks: Annotated[str, Field(description="Networks, by commas, that may read /metrics without a key; loopback always may")] = ""
+    trusted_proxies: Annotated[str, Field(description="Addresses, by commas, whose X-Forwarded-For is believed; empty: none")] = ""
+    access_log: Annotated[bool, Field(description="One log line per request")] = True
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR")] = "INFO"
 
     @field_validator("database_url")
@@ -45,6 +48,12 @@ class Settings(BaseSettings):
         if url and not url.startswith("sqlite+aiosqlite:///"):
             raise ValueError("must begin with sqlite+aiosqlite:///")
         return url
+
+    @field_validator("ops_networks", "trusted_proxies")
+    @classmethod
+    def _networks_only(cls, text: str) -> str:
+        networks_of(text)
+        return text
 
     @property
     def database(self) -> str:
@@ -56,6 +65,11 @@ class Settings(BaseSettings):
         return self.var_dir / "demo-keys.json"
 
     @property
+    def metrics_folder(self) -> Path:
+        """Where the workers of one service share their counters."""
+        return self.var_dir / "metrics"
+
+    @property
     def loopback(self) -> bool:
         """Whether only this machine can reach the service."""
         if self.host == "localhost":
@@ -64,6 +78,11 @@ class Settings(BaseSettings):
             return ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+
+def networks_of(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """The networks in a list with commas. Raises `ValueError` for what is none."""
+    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
 
 
 def read_settings(environment: dict[str, str]) -> Settings:

@@ -22,6 +22,11 @@ class Guard:
         self._most = failures_per_minute
         self._failures: dict[str, tuple[float, int]] = {}
 
+    async def caller(self, authorization: str | None, address: str) -> Key:
+        """As `key`, by what is in force now: a worker whose lease has run out (it was frozen) looks at the change log first."""
+        await self._live.fresh()
+        return self.key(authorization, address)
+
     def key(self, authorization: str | None, address: str) -> Key:
         """The key that was sent.
 

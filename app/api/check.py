@@ -16,6 +16,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 PATH = "/v1/check"
+KEY = "surgate.key"
+"""Where in a request's scope the id of the key stands that let it in."""
+
 MAX_BODY_BYTES = 256 * 1024
 ROLES = (Role.HIS, Role.ANESTHESIA)
 
@@ -28,10 +31,14 @@ class Disconnected(Exception):
 
 async def handle_check(scope: Scope, receive: Receive, send: Send, guard: Guard, authorizer: Authorizer) -> None:
     """Answer one check. Errors of the caller become problem documents; a defect of ours is raised."""
+    if scope["method"] != "POST":
+        await _send_problem(send, problem_with(405, "POST", ((b"allow", b"POST"),)))
+        return
     try:
         headers = dict(scope["headers"])
         client = scope.get("client")
-        key = guard.key(headers.get(b"authorization", b"").decode("latin-1"), client[0] if client else "")
+        key = await guard.caller(headers.get(b"authorization", b"").decode("latin-1"), client[0] if client else "")
+        scope[KEY] = key.id
         require(key, ROLES)
         if not headers.get(b"content-type", b"").lower().startswith(b"application/json"):
             await _send_problem(send, problem_with(415, "Content-Type must be application/json"))

@@ -124,4 +124,4 @@ def _annotated(kind: inspect.Type) -> Any:
         return Annotated[datetime, msgspec.Meta(tz=kind.tz)]
     if isinstance(kind, inspect.EnumType):
         return kind.cls
-    return {inspect.BoolType: bool, inspect.DateType: date, inspect.VarTupleType: tuple}[type(kind)]
+    return {inspect.BoolType: bool, inspect.DateType: date, inspect.VarTupleType: tuple, inspect.RawType: Any}[type(kind)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from fastapi import Depends, Request, Response
@@ -13,6 +13,9 @@ from app.api.auth import require
 from app.api.content import decode
 from app.errors import BadInput, FieldError
 from app.store.keys import Key, Role
+
+if TYPE_CHECKING:
+    from app.main import Gateway
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
@@ -40,12 +43,19 @@ class Page(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
+def gateway_of(request: Request) -> Gateway:
+    """The worker that a request came to."""
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
 def caller(*roles: Role) -> Any:
     """The key that calls, as a route's parameter; refused without one of the roles."""
 
-    def known(request: Request) -> Key:
+    async def known(request: Request) -> Key:
         client = request.client
-        key: Key = request.app.state.gateway.guard.key(request.headers.get("authorization"), client.host if client else "")
+        key: Key = await request.app.state.gateway.guard.caller(request.headers.get("authorization"), client.host if client else "")
+        request.scope["surgate.key"] = key.id  # for the access log
         require(key, roles)
         return key
 

@@ -53,7 +53,8 @@ def problem_of(error: Exception) -> Problem | None:
                 headers.append((b"retry-after", b"1"))
             if status == 401:
                 headers.append((b"www-authenticate", b"Bearer"))
-            return Problem(status, _body(status, name, title, detail or title), tuple(headers))
+            more = error.members if isinstance(error, errors.SurgateError) else {}
+            return Problem(status, _body(status, name, title, detail or title, **more), tuple(headers))
     return None
 
 
@@ -63,10 +64,10 @@ def problem_response(problem: Problem) -> Response:
     return Response(problem.body, problem.status, headers, MEDIA_TYPE)
 
 
-def problem_with(status: int, detail: str) -> Problem:
+def problem_with(status: int, detail: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Problem:
     """A problem document for a status that is not an error of ours: wrong path, method, size, media type."""
     name, title = _BY_STATUS.get(status, ("http", "请求无效 / Bad request"))
-    return Problem(status, _body(status, name, title, detail), ())
+    return Problem(status, _body(status, name, title, detail), headers)
 
 
 def internal_error(request_id: str) -> Problem:
@@ -78,7 +79,7 @@ def _bad_input(error: errors.BadInput) -> Problem:
     status, name, title = (
         (400, "malformed", "不是有效的JSON / Malformed JSON") if error.malformed else (422, "invalid", "内容无效 / Invalid content")
     )
-    listed = [{"field": e.field, "code": e.code, "message": e.message} for e in error.errors]
+    listed = [e._asdict() for e in error.errors]
     return Problem(status, _body(status, name, title, str(error)[:2000], errors=listed), ())
 
 

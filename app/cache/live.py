@@ -21,6 +21,7 @@ from app.engine.matrix import Matrix
 from app.engine.model import Hospital, MatrixState, Person
 from app.store import changes, hospitals, keys
 from app.store.database import Database
+from app.telemetry.meters import Meters
 
 ACKNOWLEDGE_AFTER = 0.4
 """Share of the lease after which it is renewed although nothing changed."""
@@ -61,11 +62,12 @@ class LiveHospital:
 class Live:
     """Everything that a worker holds in memory."""
 
-    def __init__(self, database: Database, worker: str, lease_seconds: float, follow_seconds: float) -> None:
+    def __init__(self, database: Database, worker: str, lease_seconds: float, follow_seconds: float, meters: Meters | None = None) -> None:
         self._database = database
         self._worker = worker
         self._lease_seconds = lease_seconds
         self._follow_seconds = follow_seconds
+        self._meters = meters or Meters()
         self._trusted_until = 0.0
         self._seq = 0
         self._looking = asyncio.Lock()
@@ -83,6 +85,7 @@ class Live:
                 if loaded is not None:
                     self.hospitals[code] = LiveHospital(loaded, as_of)
             self.keys = {key.id: key for key in await keys.load(connection)}
+        self._meters.confirmed(self.hospitals, as_of)
         await self._acknowledge()
         self._task = asyncio.create_task(self._follow())
 
@@ -110,6 +113,7 @@ class Live:
                     await self._apply(connection, change, as_of)
             for live in self.hospitals.values():
                 live.confirm(as_of)
+            self._meters.confirmed(self.hospitals, as_of)
             if logged:
                 self._seq = logged[-1].seq
             if logged or time.monotonic() > self._trusted_until - (1 - ACKNOWLEDGE_AFTER) * self._lease_seconds:
@@ -133,8 +137,12 @@ class Live:
         began = time.monotonic()
         until = datetime.now(UTC) + timedelta(seconds=self._lease_seconds)
         async with self._database.write() as connection:
+            # Between reading the log and this transaction, which alone writes now, the process may have been frozen for any time and a change
+            # may have returned without waiting for it. Then there is no lease, and every check looks for itself.
+            current = await changes.latest(connection) == self._seq
             await changes.acknowledge(connection, self._worker, self._seq, until)
-        self._trusted_until = began + self._lease_seconds
+        if current:
+            self._trusted_until = began + self._lease_seconds
 
     async def _follow(self) -> None:
         while True:

@@ -28,7 +28,7 @@ def procedure_contexts(whole: OrderContext) -> tuple[ProcedureContext, ...]:
         identified = technologies.identify([r.watch for r in resolved], whole.diagnoses, whole.urgency)
     else:
         identified = [_NO_TECHNOLOGIES] * len(resolved)
-    return tuple([_context(whole, *one) for one in zip(procedures, codes, resolved, identified, strict=True)])
+    return tuple([context_of(whole, *one) for one in zip(procedures, codes, resolved, identified, strict=True)])
 
 
 def _resolve(whole: OrderContext, procedures: Sequence[Procedure], codes: Sequence[str]) -> list[Resolved]:
@@ -46,14 +46,27 @@ def _may_combine(catalog: Catalog, codes: Sequence[str]) -> bool:
     return bool(catalog.combinations) and not catalog.parts_and_aliases.isdisjoint(codes)
 
 
-def _context(
-    whole: OrderContext, procedure: Procedure, code: str, resolved: Resolved, technologies: tuple[Identified, ...]
+def context_of(
+    whole: OrderContext,
+    procedure: Procedure,
+    code: str,
+    resolved: Resolved,
+    technologies: tuple[Identified, ...],
+    grantable: tuple[Identified, ...] | None = None,
 ) -> ProcedureContext:
+    """The context of a procedure whose entries and technologies are known. `grantable`: the technologies whose own grants may count where they
+    are identified for certain; None means all of them."""
     level = resolved.level
     keys: tuple[str, ...] = ()
     if technologies:
         level = RAISED_LEVEL if raises_level(technologies) else level
-        keys = tuple([scope_key(ScopeType.TECHNOLOGY, i.technology.id) for i in technologies if i.certain and i.technology.grantable])
+        keys = tuple(
+            [
+                scope_key(ScopeType.TECHNOLOGY, i.technology.id)
+                for i in (technologies if grantable is None else grantable)
+                if i.certain and i.technology.grantable
+            ]
+        )
     question = Question(whole.department, whole.first_day, whole.last_day, level or RAISED_LEVEL, keys)
     operator = whole.matrix.person(procedure.operator) if whole.matrix is not None else None
     standing = standings(operator.grants, resolved.entries, resolved.siblings, question) if operator is not None else ()

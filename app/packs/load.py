@@ -11,9 +11,10 @@ from app.engine.model import Hospital, Person, Staff
 from app.packs import records
 from app.packs.hospital import Settings, read_hospital, read_shared
 from app.packs.problems import Problem, Problems
-from app.packs.references import Known, References
+from app.packs.references import Already, Known, References
 from app.packs.rows import Progress
 from app.packs.sheets import open_sheet
+from app.packs.source import Source, TableRows
 from app.packs.tables import ALIASES, CATALOG, CREDENTIALS, GRANTS, STAFF, TABLES, VOLUMES, Table
 from app.packs.technologies import Given, build, merge, read_technologies
 from app.packs.texts import Nearest, hint
@@ -27,6 +28,8 @@ MAX_FILE_BYTES = 256 * 1024 * 1024
 """Of one file: 400,000 grants are about 40 MiB of CSV."""
 
 HOSPITAL_FILE, SHARED_FILE, TECHNOLOGIES_FILE = "hospital.toml", "pack.toml", "technologies.toml"
+_NOTHING = Already()
+
 DOCUMENTATION_FILES = ("thresholds.csv", "classes.csv", "high_risk.csv", "grades.csv", "indicators.csv", "README.md")
 """Files of a pack that are for people."""
 
@@ -43,14 +46,21 @@ class Pack(msgspec.Struct, frozen=True):
     builds_on: tuple[str, ...] = ()
     notify: tuple[Mapping[str, str], ...] = ()
     retention_years: int | None = None
+    tables: Mapping[str, TableRows] = {}
+    """The rows of each table that the pack has, with what people noted beside them."""
+    given: Mapping[str, Given] | None = None
+    """What the pack's own technologies.toml gives; None where it has none."""
+    shared: Mapping[str, Given] = {}
+    """What the packs that it builds on give, merged."""
 
     def __repr__(self) -> str:
         """Short: `notify` holds secrets, and the people are many."""
         return f"Pack({self.hospital.code!r}, entries={len(self.hospital.entries)}, people={len(self.people)}, folder={str(self.folder)!r})"
 
 
-def load_pack(folder: Path, *, progress: Progress | None = None) -> Pack:
-    """The pack in a folder. `progress(file, rows done, rows expected)` is called every 5,000 rows and at the end of each table.
+def load_pack(folder: Path, *, progress: Progress | None = None, already: Already = _NOTHING) -> Pack:
+    """The pack in a folder. `progress(file, rows done, rows expected)` is called every 5,000 rows and at the end of each table. `already`:
+    what the hospital has, for a pack that adds to it.
 
     Raises:
         PackError: anything is wrong; it carries every problem that was found.
@@ -58,7 +68,7 @@ def load_pack(folder: Path, *, progress: Progress | None = None) -> Pack:
     problems = Problems()
     pack = None
     if folder.is_dir():
-        pack = _Loader(folder, problems, progress).load()
+        pack = _Loader(folder, problems, progress, already).load()
     else:
         problems.add(folder.name, "没有这个文件夹。", "There is no such folder.")
     if pack is None or problems.count:
@@ -69,12 +79,16 @@ def load_pack(folder: Path, *, progress: Progress | None = None) -> Pack:
 class _Loader:
     """One loading of one pack."""
 
-    def __init__(self, folder: Path, problems: Problems, progress: Progress | None) -> None:
+    def __init__(self, folder: Path, problems: Problems, progress: Progress | None, already: Already) -> None:
         self._folder = folder
         self._problems = problems
         self._progress = progress
         self._departments: Mapping[str, str] = {}
+        self._already = already
         self._unreadable: set[str] = set()
+        self._sources: dict[str, Source] = {}
+        self._own: dict[str, Given] | None = None
+        self._shared: dict[str, Given] = {}
 
     def load(self) -> Pack | None:
         _warn_of_unknown_files(self._folder, self._problems)
@@ -86,9 +100,9 @@ class _Loader:
         technologies = build(given.values(), self._problems)
         register, staff = self._register()
         _warn_of_unknown_teams(given.values(), staff, self._problems)
-        grantable = frozenset(one.id for one in given.values() if one.fields.get("grantable"))
+        grantable = frozenset(one.id for one in given.values() if one.fields.get("grantable")) | (self._already.grantable - given.keys())
         # Without its settings nobody knows what the pack builds on.
-        known = Known(given, complete=complete and settings is not None)
+        known = Known({*given, *self._already.technologies}, complete=complete and settings is not None)
         people = self._people(References(staff, codes, catalog.items, known, grantable), register)
         if settings is None:
             return None
@@ -113,6 +127,9 @@ class _Loader:
             builds_on=settings.builds_on,
             notify=settings.notify,
             retention_years=settings.retention_years,
+            tables={kind: source.kept() for kind, source in self._sources.items()},
+            given=self._own,
+            shared=self._shared,
         )
 
     def _settings(self) -> Settings | None:
@@ -135,7 +152,8 @@ class _Loader:
         catalog = records.read_catalog(source) if source else records.Catalog()
         if CATALOG.kind in self._unreadable:
             catalog.codes.complete = catalog.items.complete = False
-        codes = Known(catalog.codes.words, complete=catalog.codes.complete)
+        codes = Known(catalog.codes.words | self._already.codes, complete=catalog.codes.complete)
+        catalog.items.words |= self._already.items
         alias_source = self._open(ALIASES)
         aliases = records.read_aliases(alias_source, codes) if alias_source else {}
         if ALIASES.kind in self._unreadable:
@@ -152,6 +170,7 @@ class _Loader:
         for prefix, folder in (*folders, ("", self._folder)):
             given = None if folder is None else self._given(prefix, folder)
             complete = complete and given is not None
+            self._shared = merged
             merged = merge(merged, given or {}, self._problems)
         return merged, complete
 
@@ -160,7 +179,10 @@ class _Loader:
         file = prefix + TECHNOLOGIES_FILE
         if (folder / TECHNOLOGIES_FILE).is_file():
             data = _read(folder / TECHNOLOGIES_FILE, file, self._problems)
-            return None if data is None else read_technologies(file, data, self._problems)
+            given = None if data is None else read_technologies(file, data, self._problems)
+            if not prefix:
+                self._own = given
+            return given
         if prefix:
             self._problems.add(file, "缺少此文件。", "The file is missing.")
         return {}
@@ -193,10 +215,12 @@ class _Loader:
     def _register(self) -> tuple[Mapping[str, Staff], Known]:
         source = self._open(STAFF)
         if source is None:
-            return {}, Known(complete=STAFF.kind not in self._unreadable)
-        return records.read_staff(source)
+            return {}, Known(self._already.staff, complete=STAFF.kind not in self._unreadable)
+        register, known = records.read_staff(source)
+        known.words |= self._already.staff
+        return register, known
 
-    def _open(self, table: Table) -> records.Source | None:
+    def _open(self, table: Table) -> Source | None:
         """The table's rows; None where the pack does not have it, or, with a problem, where it cannot be read."""
         names = [name for name in file_names(table) if (self._folder / name).is_file()]
         if not names:
@@ -208,7 +232,9 @@ class _Loader:
         if sheet is None:
             self._unreadable.add(table.kind)
             return None
-        return records.Source(table, sheet, self._departments, self._problems, self._progress)
+        source = Source(table, sheet, self._departments, self._problems, self._progress)
+        self._sources[table.kind] = source
+        return source
 
 
 def file_names(table: Table) -> tuple[str, str]:

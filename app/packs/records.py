@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Mapping
 from hashlib import blake2b
 from typing import Any
 
@@ -16,46 +16,17 @@ import msgspec
 
 from app.engine.model import Credential, Entry, Grant, GrantRole, ScopeType, Staff, Volume
 from app.packs.cells import SCOPES
-from app.packs.problems import CellError, Problems
+from app.packs.problems import CellError
 from app.packs.references import Known, References
-from app.packs.rows import Progress, Row, headings_of, read_rows
-from app.packs.sheets import Sheet, is_blank
-from app.packs.tables import Table
+from app.packs.rows import Row
+from app.packs.sheets import is_blank
+from app.packs.source import Source
 from app.packs.texts import shown
 
 GRANT_ID_CHARS = 10
 """50 bits: among 400,000 grants two share an id once in 14,000 hospitals, and that is a problem that asks for an `id` column."""
 
 _SHORT_CODE = re.compile(r"\d{2}\.\d{1,3}")
-
-
-class Source:
-    """A table that is about to be read: its rows, and where complaints of them go. `departments`: the hospital's aliases."""
-
-    def __init__(self, table: Table, sheet: Sheet, departments: Mapping[str, str], problems: Problems, progress: Progress | None) -> None:
-        self.file = sheet.file
-        self._sheet = sheet
-        self._headings = headings_of(table, sheet)
-        self._departments = departments
-        self._problems = problems
-        rows = read_rows(table, sheet, problems, progress)
-        self._readable = rows is not None
-        self.rows: Iterator[Row] = rows or iter(())
-
-    @property
-    def whole(self) -> bool:
-        """Whether no row was left out, as far as the rows have been gone through."""
-        return self._readable and self._sheet.whole
-
-    def problem(self, row: int, column: str, zh: str, en: str) -> None:
-        self._problems.add(self.file, zh, en, row=row, column=self._headings.get(column, column))
-
-    def warning(self, row: int | None, column: str, zh: str, en: str) -> None:
-        self._problems.warn(self.file, zh, en, row=row, column=self._headings.get(column, column))
-
-    def department(self, name: str) -> str:
-        """The hospital's own name of a department."""
-        return self._departments.get(name, name)
 
 
 class Catalog(msgspec.Struct):
@@ -80,6 +51,7 @@ def read_catalog(source: Source) -> Catalog:
             values["departments"] = tuple(dict.fromkeys(map(source.department, values["departments"])))
         if row.whole:
             entries.append(Entry(**values))
+            source.keep(row, entries[-1])
     codes.complete = items.complete = source.whole
     _warn_of_short_codes(source, [entry.code for entry in entries])
     return Catalog(tuple(entries), codes, items, tuple(includes))
@@ -101,6 +73,7 @@ def read_aliases(source: Source, codes: Known) -> dict[str, str]:
         if not row.whole:
             continue
         code, national = row.values["code"], row.values["national_code"]
+        source.keep(row, (code, national))
         if code == national:
             source.problem(row.number, "national_code", f"“{code}”对照到了自身。", f'"{code}" is an alias of itself.')
         earlier, earlier_row = found.setdefault(code, (national, row.number))
@@ -141,7 +114,7 @@ def read_staff(source: Source) -> tuple[dict[str, Staff], Known]:
         if "department" in values:
             values["department"] = source.department(values["department"])
         if row.whole:
-            register.setdefault(values["staff"], Staff(**values))
+            source.keep(row, register.setdefault(values["staff"], Staff(**values)))
     known.complete = source.whole
     return register, known
 
@@ -164,7 +137,8 @@ def read_grants(source: Source, references: References) -> Mapping[str, list[Gra
         grant_id = values.setdefault("id", grant_id_of(identity))
         if identities.check(row.number, identity, "相同的授权", "The same grant"):
             ids.check(row.number, grant_id, f"授权编号“{grant_id}”", f'Grant id "{grant_id}"')
-        found[values["staff"]].append(Grant(**values))
+        found[values["staff"]].append(grant := Grant(**values))
+        source.keep(row, grant)
     return found
 
 
@@ -182,7 +156,8 @@ def read_credentials(source: Source, references: References) -> Mapping[str, lis
             first.check(
                 row.number, tuple(values[key] for key in ("staff", "technology", "kind", "issued_on")), "相同的记录", "The same record"
             )
-            found[values["staff"]].append(Credential(**values))
+            found[values["staff"]].append(credential := Credential(**values))
+            source.keep(row, credential)
     return found
 
 
@@ -198,7 +173,8 @@ def read_volumes(source: Source, references: References) -> Mapping[str, list[Vo
             first.check(
                 row.number, tuple(values[key] for key in ("staff", "scope_type", "scope", "year")), "相同的年度记录", "The same year"
             )
-            found[values["staff"]].append(Volume(**values))
+            found[values["staff"]].append(volume := Volume(**values))
+            source.keep(row, volume)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from app.engine.model import Hospital, ScopeType
 from app.packs.texts import Nearest, hint
@@ -25,6 +26,17 @@ class Known:
         if self._nearest is None:
             self._nearest = Nearest(sorted(self.words))
         return hint(self._nearest.to(word))
+
+
+class Already(NamedTuple):
+    """What a hospital has before an import: its rows may name that too, whether or not the file brings it. `hospital`'s own words, and what
+    rows that are there name beside them (a code that has left the catalog and is still granted)."""
+
+    staff: frozenset[str] = frozenset()
+    codes: frozenset[str] = frozenset()
+    items: frozenset[str] = frozenset()
+    technologies: frozenset[str] = frozenset()
+    grantable: frozenset[str] = frozenset()
 
 
 class References:

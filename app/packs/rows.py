@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from app.packs.cells import as_note
 from app.packs.problems import CellError, Problems
 from app.packs.sheets import Sheet, is_blank
 from app.packs.tables import Column, Table
@@ -18,11 +19,13 @@ ROWS_PER_REPORT = 5_000
 
 
 class Row(NamedTuple):
-    """One row. `values` holds what could be read, by field, blank cells left out; `whole` is False where a cell was refused."""
+    """One row. `values` holds what could be read, by field, blank cells left out; `whole` is False where a cell was refused. `notes`: what
+    people wrote into the columns that are not read, by the columns' names."""
 
     number: int
     values: dict[str, Any]
     whole: bool
+    notes: Mapping[str, str]
 
 
 class Placed(NamedTuple):
@@ -99,6 +102,7 @@ def _rows(sheet: Sheet, placed: list[Placed], problems: Problems, progress: Prog
         for position, column, heading in placed
         if column.read is not None
     ]
+    unread = [(position, column.name) for position, column, _ in placed if column.read is None]
     done = 0
     for number, cells in sheet.rows():
         values: dict[str, Any] = {}
@@ -115,7 +119,7 @@ def _rows(sheet: Sheet, placed: list[Placed], problems: Problems, progress: Prog
             except CellError as error:
                 whole = False
                 problems.add(sheet.file, error.message.zh, error.message.en, row=number, column=heading)
-        yield Row(number, values, whole)
+        yield Row(number, values, whole, {name: note for position, name in unread if (note := as_note(cells[position]))})
         done += 1
         if progress is not None and done % ROWS_PER_REPORT == 0:
             progress(sheet.file, done, max(done, sheet.expected))

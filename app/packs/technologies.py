@@ -27,12 +27,13 @@ MAX_CASES = 1_000_000
 
 
 class Given(msgspec.Struct, frozen=True):
-    """What one file gives of one technology: `fields` of `Technology` by name, `place` in `file` for messages."""
+    """What one file gives of one technology: `fields` of `Technology` by name, `place` in `file` for messages, `notes` for people."""
 
     id: str
     file: str
     place: str
     fields: Mapping[str, Any]
+    notes: Mapping[str, Any] = {}
 
 
 def read_technologies(file: str, data: bytes, problems: Problems) -> dict[str, Given] | None:
@@ -63,8 +64,8 @@ def merge(shared: Mapping[str, Given], own: Mapping[str, Given], problems: Probl
 
 def _added(before: Given, given: Given, problems: Problems) -> Given:
     _check_kind(before, given, problems)
-    identify = (*before.fields.get("identify", ()), *given.fields.get("identify", ()))
-    return Given(given.id, given.file, given.place, {**before.fields, **given.fields, "identify": identify})
+    identify = tuple(dict.fromkeys((*before.fields.get("identify", ()), *given.fields.get("identify", ()))))
+    return Given(given.id, given.file, given.place, {**before.fields, **given.fields, "identify": identify}, given.notes)
 
 
 def build(given: Iterable[Given], problems: Problems) -> tuple[Technology, ...]:
@@ -112,7 +113,8 @@ def _read_technology(table: TomlTable) -> Given | None:
     table.note_unknown(DOCUMENTATION_KEYS)
     if identifier is None:
         return None
-    return Given(identifier, table.file, table.place, {key: value for key, value in fields.items() if value is not None})
+    given = {key: value for key, value in fields.items() if value is not None}
+    return Given(identifier, table.file, table.place, given, {key: table.raw(key) for key in DOCUMENTATION_KEYS if key in table})
 
 
 def _list_of(tables: list[TomlTable] | None, read: Callable[[TomlTable], T]) -> tuple[T, ...] | None:

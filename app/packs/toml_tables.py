@@ -143,6 +143,10 @@ class TomlTable:
             return None
         return [TomlTable(value, self.file, f"{self._path(key)}[{number}]", self.problems) for number, value in enumerate(values, start=1)]
 
+    def raw(self, key: str) -> Any:
+        """Whatever stands there, unread."""
+        return self._values.get(key)
+
     def __iter__(self) -> Iterator[str]:
         """The keys, in the file's order."""
         return iter(self._values)

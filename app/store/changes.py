@@ -49,6 +49,20 @@ class Logged(msgspec.Struct, frozen=True):
     people: tuple[str, ...] | None
 
 
+class Entry(msgspec.Struct, frozen=True):
+    """A change as it is read by people: who changed what, when, why and on which document. `detail`: before and after, as plain JSON."""
+
+    version: int
+    at: datetime
+    by: str
+    kind: str
+    subject: str
+    action: str
+    reason: str
+    document_no: str
+    detail: Any
+
+
 async def append(connection: AsyncConnection, change: Change, at: datetime) -> int:
     """Append a change within the transaction that makes it; the matrix version that it gives."""
     result = await connection.execute(
@@ -76,6 +90,42 @@ async def since(connection: AsyncConnection, seq: int) -> list[Logged]:
     rows = await connection.execute(select(log.c.seq, log.c.hospital, log.c.kind, log.c.people).where(log.c.seq > seq).order_by(log.c.seq))
     return [
         Logged(r.seq, r.hospital, r.kind, None if r.people is None else msgspec.json.decode(r.people, type=tuple[str, ...])) for r in rows
+    ]
+
+
+async def entries(
+    connection: AsyncConnection,
+    hospital: str,
+    since: datetime | None,
+    kind: str | None,
+    subject: str | None,
+    before: int | None,
+    limit: int,
+) -> list[Entry]:
+    """A hospital's changes for people to read, newest first: from an instant on, of a kind, of a subject, older than a version."""
+    log = tables.changes
+    query = select(log).where(log.c.hospital == hospital).order_by(log.c.seq.desc()).limit(limit)
+    if since is not None:
+        query = query.where(log.c.at >= _text(since))
+    if kind is not None:
+        query = query.where(log.c.kind == kind)
+    if subject is not None:
+        query = query.where(log.c.subject == subject)
+    if before is not None:
+        query = query.where(log.c.seq < before)
+    return [
+        Entry(
+            version=row.seq,
+            at=datetime.fromisoformat(row.at),
+            by=row.by,
+            kind=row.kind,
+            subject=row.subject,
+            action=row.action,
+            reason=row.reason,
+            document_no=row.document_no,
+            detail=msgspec.json.decode(row.detail),
+        )
+        for row in await connection.execute(query)
     ]
 
 

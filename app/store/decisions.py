@@ -20,6 +20,7 @@ from app.engine.model import CaseHistory, PastDecision
 from app.errors import Overloaded
 from app.store import tables
 from app.store.database import Database
+from app.telemetry.meters import Meters
 
 _Waiting = TypeVar("_Waiting")
 _Answer = TypeVar("_Answer")
@@ -54,6 +55,7 @@ class Record(NamedTuple):
     key: RequestKey
     content: bytes
     at: str
+    day: str
     checkpoint: str
     case_id: str
     patient_id: str
@@ -78,12 +80,12 @@ class Before(NamedTuple):
 class Ledger:
     """The group-commit writer and reader of one worker. `start` it before use and `stop` it at the end: what waits is then written."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, meters: Meters | None = None) -> None:
         self._database = database
+        self._meters = meters or Meters()
         self._records: asyncio.Queue[tuple[Record, asyncio.Future[Earlier | None]] | None] = asyncio.Queue()
         self._lookups: asyncio.Queue[tuple[RequestKey, str, asyncio.Future[Before]] | None] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
-        self.groups: list[int] = []
 
     def start(self) -> None:
         """Begin to write and to read."""
@@ -119,12 +121,12 @@ class Ledger:
     async def _write_forever(self) -> None:
         while group := await _group(self._records):
             try:
-                async with self._database.write() as connection:
-                    clashes = await _write(connection, [record for record, _ in group])
+                with self._meters.commit(len(group), self._records.qsize):
+                    async with self._database.write() as connection:
+                        clashes = await _write(connection, [record for record, _ in group])
             except (SQLAlchemyError, OSError) as error:
                 _fail([future for _, future in group], error)
                 continue
-            self.groups.append(len(group))
             for record, future in group:
                 if not future.done():
                     future.set_result(clashes.get(record.id))
@@ -214,6 +216,7 @@ def _row(record: Record) -> dict[str, object]:
         "request_id": request_id,
         "content": record.content,
         "at": record.at,
+        "day": record.day,
         "checkpoint": record.checkpoint,
         "case_id": record.case_id,
         "patient_id": record.patient_id,

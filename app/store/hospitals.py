@@ -62,7 +62,7 @@ async def load(connection: AsyncConnection, code: str) -> Loaded | None:
         time_zone=ZoneInfo(row["time_zone"]),
         entries=tuple([msgspec.json.decode(r.entry, type=Entry) for r in await _rows(connection, tables.catalog, code, "position")]),
         aliases={r.code: r.national_code for r in await _rows(connection, tables.aliases, code, "code")},
-        technologies=tuple([_technology(r) for r in await _rows(connection, tables.technologies, code, "position")]),
+        technologies=tuple([technology_of(r) for r in await _rows(connection, tables.technologies, code, "position")]),
         department_aliases=settings.department_aliases,
         policy=settings.policy,
         paediatric=settings.paediatric,
@@ -155,7 +155,8 @@ def technology_row(hospital: str, position: int, technology: Technology) -> dict
     }
 
 
-def _technology(row: Any) -> Technology:
+def technology_of(row: Any) -> Technology:
+    """The technology in a row of `technologies`."""
     return msgspec.convert(msgspec.json.decode(row.technology) | {"stopped": bool(row.stopped)}, Technology, strict=False)
 
 

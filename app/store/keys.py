@@ -17,9 +17,14 @@ import msgspec
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.errors import BadInput, FieldError
 from app.store import tables
+from app.store.changes import Change
 
 PREFIX = "sg"
+DEMO = "demo"
+"""How the ids of demo keys begin."""
+MAX_CLIENT_LENGTH = 64
 SECRET_BYTES = 32
 SALT_BYTES = 16
 
@@ -48,16 +53,22 @@ class Key(msgspec.Struct, frozen=True):
     salt: bytes
     hash: bytes
 
+    @property
+    def is_demo(self) -> bool:
+        """Whether it was made for the demo: it must not be reachable from elsewhere."""
+        return self.id.startswith(DEMO)
+
     def opens_with(self, secret: str) -> bool:
         """Whether that is its secret; takes as long whether it is or not."""
         return hmac.compare_digest(_hash(self.salt, secret), self.hash)
 
 
 async def create(
-    connection: AsyncConnection, hospital: str, roles: Collection[Role], client: str | None, staff: str | None
+    connection: AsyncConnection, hospital: str, roles: Collection[Role], client: str | None, staff: str | None, *, demo: bool = False
 ) -> tuple[Key, str]:
     """Make a key. The second value is the key itself, which is kept nowhere. Without a client's name its id is the client."""
-    key_id, secret, salt = secrets.token_hex(6), secrets.token_urlsafe(SECRET_BYTES), secrets.token_bytes(SALT_BYTES)
+    key_id = f"{DEMO}{secrets.token_hex(4)}" if demo else secrets.token_hex(6)
+    secret, salt = secrets.token_urlsafe(SECRET_BYTES), secrets.token_bytes(SALT_BYTES)
     key = Key(
         id=key_id,
         hospital=hospital,
@@ -72,6 +83,36 @@ async def create(
     row = {name: getattr(key, name) for name in Key.__struct_fields__}
     await connection.execute(tables.keys.insert(), row | {"roles": " ".join(sorted(key.roles))})
     return key, f"{PREFIX}_{key_id}_{secret}"
+
+
+async def check_holder(connection: AsyncConnection, hospital: str, client: str | None, staff: str | None) -> None:
+    """Whether a key may be made for them.
+
+    Raises:
+        BadInput: the hospital is not there, the client's name is reserved or too long, the person is not in the hospital's register.
+    """
+    wrong = []
+    table, person = tables.hospitals, tables.staff
+    if (await connection.execute(select(table.c.code).where(table.c.code == hospital))).first() is None:
+        wrong.append(FieldError("hospital", "unknown_hospital", f"没有医院 {hospital} / no such hospital"))
+    if client is not None and (not client.strip() or len(client) > MAX_CLIENT_LENGTH):
+        wrong.append(FieldError("client", "invalid", f"应为1至{MAX_CLIENT_LENGTH}个字符 / must have 1 to {MAX_CLIENT_LENGTH} characters"))
+    elif client is not None and client.startswith(f"{DEMO}-"):
+        wrong.append(
+            FieldError("client", "reserved", f"“{DEMO}-”开头的名称留给演示密钥 / names that begin with {DEMO}- are the demo keys'")
+        )
+    if staff is not None:
+        known = select(person.c.staff).where(person.c.hospital == hospital, person.c.staff == staff)
+        if (await connection.execute(known)).first() is None:
+            wrong.append(FieldError("staff", "unknown_staff", f"工号 {staff} 不在人员名册中 / not in the register"))
+    if wrong:
+        raise BadInput(wrong)
+
+
+def change_of(key: Key, by: str, action: str) -> Change:
+    """The change log's row for a key that is made or revoked: nobody's rows change, but every worker reads the keys again."""
+    detail = {"client": key.client, "roles": sorted(key.roles), "staff": key.staff}
+    return Change(key.hospital, by, "key", key.id, action, people=(), detail=detail)
 
 
 async def load(connection: AsyncConnection, hospital: str | None = None) -> list[Key]:

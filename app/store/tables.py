@@ -37,6 +37,10 @@ def _hospital() -> Column[str]:
     return Column("hospital", String(64), ForeignKey(_HOSPITAL), nullable=False)
 
 
+def _documentation() -> Column[bytes]:
+    return Column("documentation", LargeBinary, comment="JSON: what people note beside it (remark, made, source), for exports")
+
+
 hospitals = Table(
     "hospitals",
     metadata,
@@ -81,6 +85,7 @@ aliases = Table(
     _hospital(),
     Column("code", String(64), nullable=False),
     Column("national_code", String(64), nullable=False),
+    _documentation(),
     UniqueConstraint("hospital", "code"),
 )
 
@@ -93,6 +98,7 @@ technologies = Table(
     Column("technology", LargeBinary, nullable=False, comment="JSON of a Technology, its stop left out"),
     Column("stopped", Boolean, nullable=False, server_default="0"),
     Column("stopped_by_hand", Boolean, nullable=False, server_default="0", comment="Set through the API: no file undoes it"),
+    _documentation(),
     UniqueConstraint("hospital", "id"),
 )
 
@@ -105,6 +111,7 @@ staff = Table(
     Column("status", String(16), nullable=False),
     Column("suspended_by_hand", Boolean, nullable=False, server_default="0", comment="Set through the API: no file undoes it"),
     Column("person", LargeBinary, nullable=False, comment="JSON of a Staff, its status left out"),
+    _documentation(),
     UniqueConstraint("hospital", "staff"),
 )
 
@@ -125,6 +132,7 @@ grants = Table(
     Column("state", String(16), nullable=False),
     Column("state_by_hand", Boolean, nullable=False, server_default="0", comment="Set through the API: no file undoes it"),
     Column("retired", Boolean, nullable=False, server_default="0", comment="Left out of a file that replaced the matrix"),
+    _documentation(),
     UniqueConstraint("hospital", "id"),
     Index("ix_grants_hospital_staff", "hospital", "staff"),
     Index("ix_grants_hospital_scope", "hospital", "scope_type", "scope"),
@@ -139,6 +147,7 @@ credentials = Table(
     Column("kind", String(16), nullable=False),
     Column("issued_on", Date, nullable=False),
     Column("issuer", Text, nullable=False, server_default=""),
+    _documentation(),
     Index("ix_credentials_hospital_staff", "hospital", "staff"),
 )
 
@@ -153,6 +162,7 @@ volumes = Table(
     Column("operator_cases", Integer, nullable=False),
     Column("supervised_cases", Integer, nullable=False),
     Column("last_case_on", Date),
+    _documentation(),
     Index("ix_volumes_hospital_staff", "hospital", "staff"),
 )
 
@@ -190,6 +200,7 @@ decisions = Table(
     Column("request_id", String(64), nullable=False),
     Column("content", LargeBinary, nullable=False, comment="Hash of the order, white space and key order aside"),
     Column("at", String(40), nullable=False, comment="RFC 3339, UTC"),
+    Column("day", String(10), nullable=False, comment="The hospital's day, for statistics"),
     Column("checkpoint", String(16), nullable=False),
     Column("case_id", String(64), nullable=False),
     Column("patient_id", String(64), nullable=False),
@@ -204,6 +215,7 @@ decisions = Table(
     UniqueConstraint("hospital", "client", "request_id"),
     Index("ix_decisions_hospital_case", "hospital", "case_id", "seq"),
     Index("ix_decisions_hospital_at", "hospital", "at"),
+    Index("ix_decisions_hospital_day", "hospital", "day", "decision"),
     sqlite_autoincrement=True,
 )
 
@@ -211,10 +223,26 @@ decision_terms = Table(
     "decision_terms",
     metadata,
     Column("hospital", String(64), nullable=False),
-    Column("kind", String(16), nullable=False, comment="operator, code, reason, department"),
+    Column("kind", String(16), nullable=False, comment="operator, code, reason, department, confirm"),
     Column("value", Text, nullable=False),
     Column("decision_id", String(36), nullable=False),
     Column("at", String(40), nullable=False),
     Index("ix_decision_terms_lookup", "hospital", "kind", "value", "at"),
     Index("ix_decision_terms_decision", "decision_id"),
+)
+
+reads = Table(
+    "reads",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    _hospital(),
+    Column("at", String(40), nullable=False, comment="RFC 3339, UTC"),
+    Column("key_id", String(32), nullable=False),
+    Column("client", String(64), nullable=False),
+    Column("staff", String(64), comment="The person that the key is bound to"),
+    Column("kind", String(16), nullable=False, comment="decision, decisions, case"),
+    Column("subject", Text, nullable=False, comment="What was asked for: a decision's id, a case's id, the filters as JSON"),
+    Column("found", LargeBinary, nullable=False, comment="JSON list of the ids of the decisions that were shown"),
+    Index("ix_reads_hospital_at", "hospital", "at"),
+    sqlite_autoincrement=True,
 )

@@ -6,9 +6,10 @@ import pytest
 
 from app.engine.model import Hospital
 from app.packs.problems import Problems
-from app.packs.records import Source, read_grants
+from app.packs.records import read_grants
 from app.packs.references import References
 from app.packs.sheets import open_sheet
+from app.packs.source import Source
 from app.packs.tables import GRANTS
 
 from .conftest import PackFolder
