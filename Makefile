@@ -1,11 +1,16 @@
-# Everything a newcomer needs: `make test`, `make bench`, `make check ORDER=...`. Python 3.11 or newer, and make.
+# Everything a newcomer needs: `make serve`, `make test`, `make bench`. Python 3.11 or newer, and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup test lint types imports unit bench lock clean
+# Where `make serve` listens and keeps its data.
+PORT ?= 8080
+VAR ?= var
+
+.PHONY: help setup serve test lint types imports unit bench lock clean
 help:
+	@echo "make serve   the gateway with the demo hospital on http://127.0.0.1:8080 (PORT=, VAR= move it)"
 	@echo "make setup   a virtual environment with the locked dependencies"
 	@echo "make test    set up and run everything: lint, types, import contracts, packs, tests"
 	@echo "make bench   the engine against its peers, written to loadtests/RESULTS.md"
@@ -19,6 +24,9 @@ $(READY): pyproject.toml requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(READY)
+
+serve: $(READY)
+	@SURGATE_PORT=$(PORT) SURGATE_VAR_DIR=$(VAR) SURGATE_DEMO=1 exec $(BIN)/surgate serve
 
 test: lint types imports unit
 

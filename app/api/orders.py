@@ -1,20 +1,18 @@
 """From the bytes of a check to an `Order`, once: decoded straight into the engine's type, tidied, its codes and flags looked at.
 
-What is wrong is told as a whole: every wrong field with its place. Only then, so that a good order costs no second look, the same content
-is walked a second time against the type.
+What is wrong is told as a whole: every wrong field with its place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from datetime import date, datetime
 from itertools import chain, islice
-from typing import Annotated, Any, NoReturn
+from typing import Any
 
 import msgspec
-from msgspec import inspect
 from msgspec.structs import replace
 
+from app.api.content import MAX_ERRORS, malformed, parse, type_errors, unspecific
 from app.engine.codes import MalformedCode, normalize_diagnosis, normalize_procedure, normalize_text
 from app.engine.model import Evidence, Order, Procedure
 from app.errors import BadInput, FieldError
@@ -23,10 +21,6 @@ PLAUSIBLE_YEARS = range(2000, 2201)
 """Years in which an operation may be planned; also keeps calendar arithmetic away from the ends of time."""
 
 _DECODER = msgspec.json.Decoder(Order)
-_TYPE = inspect.type_info(Order)
-
-MAX_ERRORS = 100
-"""More wrong fields than that help nobody to mend the message."""
 
 
 def decode_order(body: bytes, flags: Collection[str]) -> Order:
@@ -38,9 +32,9 @@ def decode_order(body: bytes, flags: Collection[str]) -> Order:
     try:
         order = _DECODER.decode(body)
     except (msgspec.ValidationError, UnicodeDecodeError, RecursionError):
-        _refuse(body, flags)
+        raise BadInput(_errors_of(parse(body), flags)) from None
     except msgspec.DecodeError as error:
-        raise BadInput([FieldError("", "malformed_json", f"不是有效的JSON / not valid JSON: {error}")], malformed=True) from None
+        raise malformed(error) from None
     return checked(tidied(order), flags)
 
 
@@ -148,94 +142,18 @@ def _unknown_flags(sent: Sequence[object], flags: Collection[str]) -> Iterator[F
             yield FieldError(f"patient.flags[{index}]", "unknown_flag", f"未知的患者标记“{flag}” / unknown flag; known are {known}")
 
 
-def _refuse(body: bytes, flags: Collection[str]) -> NoReturn:
-    try:
-        content = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadInput([FieldError("", "malformed_json", f"不是有效的JSON / not valid JSON: {error}")], malformed=True) from None
-    raise BadInput(_errors_of(content, flags))
-
-
 def _errors_of(content: object, flags: Collection[str]) -> list[FieldError]:
     """Everything that is wrong with content that is no order: by its type, and, as far as the fields can be read, by codes and flags."""
     raw: dict[Any, Any] = content if isinstance(content, dict) else {}
     procedures = [p.get("code") if isinstance(p, dict) else None for p in _list(raw.get("procedures"))]
     patient = raw.get("patient")
     errors = chain(
-        _walk(content, _TYPE, ""),
+        type_errors(content, Order),
         _malformed_codes(procedures, _list(raw.get("diagnoses"))),
         _unknown_flags(_list(patient.get("flags")) if isinstance(patient, dict) else (), flags),
     )
-    return list(islice(errors, MAX_ERRORS)) or [FieldError("", "invalid", "内容无效 / invalid content")]
+    return list(islice(errors, MAX_ERRORS)) or [unspecific()]
 
 
 def _list(value: object) -> Sequence[object]:
     return value if isinstance(value, list) else ()
-
-
-def _walk(value: Any, kind: inspect.Type, place: str) -> Iterator[FieldError]:
-    """Every error of a value against a type, with its place."""
-    inner = _inner(kind)
-    if value is None and _nullable(kind):
-        return
-    if isinstance(inner, inspect.StructType):
-        yield from _walk_struct(value, inner, place)
-    elif isinstance(inner, inspect.VarTupleType) and isinstance(value, list):
-        shortest, longest = inner.min_length or 0, inner.max_length
-        if len(value) < shortest or (longest is not None and len(value) > longest):
-            yield FieldError(place, "length", f"须有{shortest}至{longest}项 / must have {shortest} to {longest} items, has {len(value)}")
-        for index, item in enumerate(value):
-            yield from _walk(item, inner.item_type, f"{place}[{index}]")
-    else:
-        yield from _walk_leaf(value, inner, place)
-
-
-def _inner(kind: inspect.Type) -> inspect.Type:
-    """The type inside `… | None` and inside descriptions."""
-    if isinstance(kind, inspect.Metadata):
-        return _inner(kind.type)
-    if isinstance(kind, inspect.UnionType):
-        return next(_inner(t) for t in kind.types if not isinstance(t, inspect.NoneType))
-    return kind
-
-
-def _nullable(kind: inspect.Type) -> bool:
-    if isinstance(kind, inspect.Metadata):
-        return _nullable(kind.type)
-    return isinstance(kind, inspect.UnionType) and any(isinstance(t, inspect.NoneType) for t in kind.types)
-
-
-def _walk_struct(value: Any, kind: inspect.StructType, place: str) -> Iterator[FieldError]:
-    if not isinstance(value, dict):
-        yield FieldError(place, "type", "须为对象 / must be an object")
-        return
-    prefix = f"{place}." if place else ""
-    known = {field.encode_name: field for field in kind.fields}
-    for name in value:
-        if name not in known:
-            yield FieldError(f"{prefix}{name}", "unknown_field", f"未知字段 / unknown field; known are {', '.join(known)}")
-    for name, field in known.items():
-        if name in value:
-            yield from _walk(value[name], field.type, f"{prefix}{name}")
-        elif field.required:
-            yield FieldError(f"{prefix}{name}", "missing", "缺少必填字段 / required field is missing")
-
-
-def _walk_leaf(value: Any, kind: inspect.Type, place: str) -> Iterator[FieldError]:
-    try:
-        msgspec.json.decode(msgspec.json.encode(value), type=_annotated(kind))
-    except msgspec.ValidationError as error:
-        yield FieldError(place, "invalid", f"字段值无效 / {error}")
-
-
-def _annotated(kind: inspect.Type) -> Any:
-    """The Python type of a leaf, with its bounds, for msgspec to judge it by."""
-    if isinstance(kind, inspect.StrType):
-        return Annotated[str, msgspec.Meta(min_length=kind.min_length, max_length=kind.max_length)]
-    if isinstance(kind, inspect.IntType):
-        return Annotated[int, msgspec.Meta(ge=kind.ge, le=kind.le)]
-    if isinstance(kind, inspect.DateTimeType):
-        return Annotated[datetime, msgspec.Meta(tz=kind.tz)]
-    if isinstance(kind, inspect.EnumType):
-        return kind.cls
-    return {inspect.BoolType: bool, inspect.DateType: date, inspect.VarTupleType: tuple}[type(kind)]

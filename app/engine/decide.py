@@ -179,13 +179,14 @@ def _procedure_result(ctx: ProcedureContext, findings: tuple[Finding, ...], of_c
         operator=ctx.procedure.operator,
         decision=verdict,
         technologies=tuple([i.technology.id for i in ctx.technologies if i.certain]) if ctx.technologies else (),
-        candidates=_candidates(ctx) if len(ctx.resolved.entries) > 1 else (),
+        candidates=candidates_of(ctx) if len(ctx.resolved.entries) > 1 else (),
         findings=findings,
         operators=() if verdict is _ALLOW else colleagues_for_procedure(ctx, findings, of_case),
     )
 
 
-def _candidates(ctx: ProcedureContext) -> tuple[Candidate, ...]:
+def candidates_of(ctx: ProcedureContext) -> tuple[Candidate, ...]:
+    """The entries that remain, each with how the operator stands to it."""
     standings = ctx.standings or (None,) * len(ctx.resolved.entries)
     judged = ctx.operator is not None
     return tuple(
@@ -215,4 +216,4 @@ def _observer(watcher: Watcher, place: str) -> Observer:
     return lambda rule, ctx, found: watcher(place, rule, ctx, found)
 
 
-__all__ = ["OtherPatient", "Watcher", "decide"]
+__all__ = ["OtherPatient", "Watcher", "candidates_of", "decide"]

@@ -10,10 +10,11 @@ def extended(history: CaseHistory | None, order: Order, decision: Decision) -> C
     judged as a case of its own and is not the case's."""
     if history is not None and history.patient_id != order.patient.id:
         return history
-    made = PastDecision(
-        checkpoint=decision.checkpoint,
-        decision=decision.decision,
-        procedures=tuple(PastProcedure(p.code, p.operator) for p in decision.procedures),
-    )
     earlier = history.decisions if history is not None else ()
-    return CaseHistory(order.patient.id, (*earlier, made))
+    return CaseHistory(order.patient.id, (*earlier, past_decision(decision)))
+
+
+def past_decision(decision: Decision) -> PastDecision:
+    """What later checkpoints need of a decision."""
+    procedures = tuple(PastProcedure(p.code, p.operator) for p in decision.procedures)
+    return PastDecision(decision.checkpoint, decision.decision, procedures)

@@ -480,7 +480,7 @@ class Obligation(Value, frozen=True):
 
     code: str
     message: Message
-    due_at: datetime | None
+    due_at: Instant | None
     basis: str
 
 
@@ -536,7 +536,7 @@ class OverrideResult(Value, frozen=True):
 
     id: str | None
     state: str | None
-    review_due_at: datetime | None
+    review_due_at: Instant | None
     late: bool
     missing: tuple[str, ...]
     flags: tuple[str, ...] = ()
@@ -546,7 +546,7 @@ class MatrixState(Value, frozen=True):
     """Which version of the grant matrix an answer was judged by, and how old it was."""
 
     version: int
-    as_of: datetime
+    as_of: Instant
     degraded: bool = False
 
 
@@ -569,5 +569,5 @@ class Decision(Value, frozen=True):
     obligations: tuple[Obligation, ...]
     override: OverrideResult | None
     matrix: MatrixState | None
-    evaluated_at: datetime
-    flags: tuple[str, ...] = ()
+    evaluated_at: Instant
+    flags: tuple[str, ...]

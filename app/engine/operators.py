@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
+from itertools import islice
 
 from app.engine.catalog import CatalogEntry
 from app.engine.checkpoints import MEMBER_RULES, PROCEDURE_RULES
@@ -30,13 +31,19 @@ def colleagues_for_procedure(ctx: ProcedureContext, findings: Iterable[Finding],
     barred |= any(f.disposition is Disposition.FINAL for f in of_case)
     if barred or whole.matrix is None or not ctx.resolved.entries:
         return ()
-    found: list[Colleague] = []
-    for number in _holders(whole.matrix, _keys_of_rarest(ctx), whole.department):
-        if number != ctx.procedure.operator and may_operate(ctx, number):
-            found.append(_colleague(whole.matrix, number))
-            if len(found) == MAX_COLLEAGUES:
-                break
-    return tuple(found)
+    return tuple(islice((c for c in able_colleagues(ctx) if c.staff != ctx.procedure.operator), MAX_COLLEAGUES))
+
+
+def able_colleagues(ctx: ProcedureContext, after: tuple[str, str] | None = None) -> Iterator[Colleague]:
+    """Everybody who may perform this procedure as far as the person goes, one by one: the own department first, then the others by name, within
+    each by staff number. `after`: department and staff number of somebody behind whom to begin."""
+    matrix, own = ctx.whole.matrix, ctx.whole.department
+    if matrix is None or not ctx.resolved.entries:
+        return
+    begin = None if after is None else (after[0] != own, *after)
+    for department, number in _holders(matrix, _keys_of_rarest(ctx), own):
+        if (begin is None or (department != own, department, number) > begin) and may_operate(ctx, number):
+            yield _colleague(matrix, number)
 
 
 def may_operate(ctx: ProcedureContext, number: str) -> bool:
@@ -61,7 +68,7 @@ def colleagues_for_member(ctx: MemberContext) -> tuple[Colleague, ...]:
     keys = GRADE_KEYS[scope_type][(grade or 1) - 1 :]
     own = ctx.person.staff.department if ctx.person is not None else None
     found: list[Colleague] = []
-    for number in _holders(whole.matrix, keys, own):
+    for _, number in _holders(whole.matrix, keys, own):
         if number != ctx.member.staff and _may_serve(ctx, number):
             found.append(_colleague(whole.matrix, number))
             if len(found) == MAX_COLLEAGUES:
@@ -91,8 +98,8 @@ def _keys_of_rarest(ctx: ProcedureContext) -> list[str]:
     return min(map(keys, entries), key=lambda ks: sum(len(n) for k in ks for n in matrix.holders.get(k, {}).values()))
 
 
-def _holders(matrix: Matrix, keys: Sequence[str], own: str | None) -> Iterator[str]:
-    """Everybody who holds one of the scopes: the own department first, then the others by name, within each by staff number.
+def _holders(matrix: Matrix, keys: Sequence[str], own: str | None) -> Iterator[tuple[str, str]]:
+    """Everybody who holds one of the scopes, as (department, staff number): the own department first, then the others by name, within each by staff number.
 
     Lazily: whoever looks for ten people pays for ten, however many hold the scope.
     """
@@ -102,7 +109,7 @@ def _holders(matrix: Matrix, keys: Sequence[str], own: str | None) -> Iterator[s
         last = None
         for number in merge(*[held[department] for held in by_scope if department in held]):
             if number != last:
-                yield number
+                yield department, number
             last = number
 
 
@@ -111,4 +118,4 @@ def _colleague(matrix: Matrix, number: str) -> Colleague:
     return Colleague(number, staff.name, staff.department)
 
 
-__all__ = ["MAX_COLLEAGUES", "colleagues_for_member", "colleagues_for_procedure", "may_operate"]
+__all__ = ["MAX_COLLEAGUES", "able_colleagues", "colleagues_for_member", "colleagues_for_procedure", "may_operate"]

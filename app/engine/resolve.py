@@ -29,14 +29,14 @@ def procedure_contexts(whole: OrderContext) -> tuple[ProcedureContext, ...]:
         one = whole.hospital.catalog.resolve(code, procedure, whole.department, whole.child)
         whole.plan, whole.flags = ((code, procedure.operator),), one.flags
         if not technologies.touches(one.watch):
-            return (_context(whole, procedure, code, one, _NO_TECHNOLOGIES),)
-        return (_context(whole, procedure, code, one, technologies.identify([one.watch], whole.diagnoses, whole.urgency)[0]),)
+            return (context_of(whole, procedure, code, one, _NO_TECHNOLOGIES),)
+        return (context_of(whole, procedure, code, one, technologies.identify([one.watch], whole.diagnoses, whole.urgency)[0]),)
     codes = [normalize_procedure(p.code) for p in procedures]
     resolved = _resolve(whole, procedures, codes)
     whole.plan = tuple([(code, p.operator) for p, code in zip(procedures, codes, strict=True)])
     whole.flags = frozenset().union(*(r.flags for r in resolved))
     identified = technologies.identify([r.watch for r in resolved], whole.diagnoses, whole.urgency)
-    return tuple([_context(whole, *each) for each in zip(procedures, codes, resolved, identified, strict=True)])
+    return tuple([context_of(whole, *each) for each in zip(procedures, codes, resolved, identified, strict=True)])
 
 
 def _resolve(whole: OrderContext, procedures: Sequence[Procedure], codes: Sequence[str]) -> list[Resolved]:
@@ -54,14 +54,27 @@ def _may_combine(catalog: Catalog, codes: Sequence[str]) -> bool:
     return bool(catalog.combinations) and not catalog.parts_and_aliases.isdisjoint(codes)
 
 
-def _context(
-    whole: OrderContext, procedure: Procedure, code: str, resolved: Resolved, technologies: tuple[Identified, ...]
+def context_of(
+    whole: OrderContext,
+    procedure: Procedure,
+    code: str,
+    resolved: Resolved,
+    technologies: tuple[Identified, ...],
+    grantable: tuple[Identified, ...] | None = None,
 ) -> ProcedureContext:
+    """The context of a procedure whose entries and technologies are known. `grantable`: the technologies whose own grants may count where they
+    are identified for certain; None means all of them."""
     level = resolved.level
     keys: tuple[str, ...] = ()
     if technologies:
         level = RAISED_LEVEL if raises_level(technologies) else level
-        keys = tuple([scope_key(ScopeType.TECHNOLOGY, i.technology.id) for i in technologies if i.certain and i.technology.grantable])
+        keys = tuple(
+            [
+                scope_key(ScopeType.TECHNOLOGY, i.technology.id)
+                for i in (technologies if grantable is None else grantable)
+                if i.certain and i.technology.grantable
+            ]
+        )
     question = Question(whole.department, whole.first_day, whole.last_day, level or RAISED_LEVEL, keys)
     operator = whole.matrix.person(procedure.operator) if whole.matrix is not None else None
     standing = standings(operator.grants, resolved.entries, resolved.siblings, question) if operator is not None else ()

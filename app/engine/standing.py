@@ -66,6 +66,17 @@ def is_granted(held: Mapping[str, tuple[Grant, ...]], entry: CatalogEntry, quest
     return False
 
 
+def grants_in_order(held: Mapping[str, tuple[Grant, ...]], entry: CatalogEntry, question: Question) -> list[Grant]:
+    """Of the grants held, those that cover the entry and are in order: any of them makes it granted."""
+    days = question.first_day, question.last_day
+    return [g for g in _scoped(held, entry, question, fitting=True) if _problem(g, *days, question.level) is None]
+
+
+def in_force(grant: Grant, first_day: date, last_day: date) -> bool:
+    """Whether a grant is active and in its period on every day that counts, its yearly evaluation aside."""
+    return _problem(grant, first_day, last_day, level=1) is None
+
+
 def _other_keys(entry: CatalogEntry, question: Question) -> tuple[str, ...]:
     """Scopes beside code and item: the level, up to 2, and technologies that are grantable."""
     return question.technology_keys if question.level >= ITEMIZED_FROM_LEVEL else entry.level_covers + question.technology_keys
@@ -100,7 +111,7 @@ def _overdue(grant: Grant, first_day: date, last_day: date) -> bool:
 
 
 def _in_force(grant: Grant, question: Question) -> bool:
-    return _problem(grant, question.first_day, question.last_day, level=1) is None
+    return in_force(grant, question.first_day, question.last_day)
 
 
 def _why_not(held: Mapping[str, tuple[Grant, ...]], entry: CatalogEntry, siblings: Sequence[CatalogEntry], question: Question) -> Standing:

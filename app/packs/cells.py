@@ -65,6 +65,14 @@ def text_only(cell: object) -> str:
     return _clean(cell)
 
 
+def as_note(cell: object) -> str:
+    """What people wrote beside a row, cut to a cell's length and without what no spreadsheet can hold; empty for a blank or a formula."""
+    if cell is None or cell == "=":
+        return ""
+    written = cell.isoformat() if isinstance(cell, date | time) else str(cell)
+    return normalize_text("".join(char if char.isprintable() else " " for char in written))[:MAX_TEXT_CHARS].strip()
+
+
 def procedure(cell: object) -> str:
     """A procedure code in its canonical form."""
     written = text_only(cell)

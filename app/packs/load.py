@@ -11,8 +11,8 @@ from app.engine.model import Person
 from app.packs import records
 from app.packs.hospital import Settings, read_hospital
 from app.packs.problems import Problem, Problems
-from app.packs.references import Known, References
-from app.packs.rows import Progress, Source
+from app.packs.references import NOTHING, Already, Known, References
+from app.packs.rows import Progress, Source, TableRows
 from app.packs.sheets import open_sheet
 from app.packs.tables import ALIASES, CATALOG, CREDENTIALS, GRANTS, STAFF, TABLES, VOLUMES, Table
 from app.packs.technologies import Given, build, merge, read_technologies
@@ -39,14 +39,21 @@ class Pack(Settings, frozen=True):
     people: tuple[Person, ...]
     folder: Path
     warnings: tuple[Problem, ...]
+    tables: Mapping[str, TableRows]
+    """The rows of each table that the pack has, with what people noted beside them."""
+    given: Mapping[str, Given] | None
+    """What the pack's own technologies.toml gives; None where it has none."""
+    shared: Mapping[str, Given]
+    """What the packs that it builds on give, merged."""
 
     def __repr__(self) -> str:
         """Short: `notify` holds secrets, and the people are many."""
         return f"Pack({self.hospital.code!r}, entries={len(self.hospital.entries)}, people={len(self.people)}, folder={str(self.folder)!r})"
 
 
-def load_pack(folder: Path, *, progress: Progress | None = None) -> Pack:
-    """The pack in a folder. `progress(file, rows done, rows expected)` is called every 5,000 rows and at the end of each table.
+def load_pack(folder: Path, *, progress: Progress | None = None, already: Already = NOTHING) -> Pack:
+    """The pack in a folder. `progress(file, rows done, rows expected)` is called every 5,000 rows and at the end of each table. `already`:
+    what the hospital has, for a pack that adds to it.
 
     Raises:
         PackError: anything is wrong; it carries every problem that was found.
@@ -54,7 +61,7 @@ def load_pack(folder: Path, *, progress: Progress | None = None) -> Pack:
     problems = Problems()
     pack = None
     if folder.is_dir():
-        pack = _Loader(folder, problems, progress).load()
+        pack = _Loader(folder, problems, progress, already).load()
     else:
         problems.add(folder.name, "没有这个文件夹。", "There is no such folder.")
     if pack is None or problems.count:
@@ -65,12 +72,15 @@ def load_pack(folder: Path, *, progress: Progress | None = None) -> Pack:
 class _Loader:
     """One loading of one pack."""
 
-    def __init__(self, folder: Path, problems: Problems, progress: Progress | None) -> None:
+    def __init__(self, folder: Path, problems: Problems, progress: Progress | None, already: Already) -> None:
         self._folder = folder
         self._problems = problems
         self._progress = progress
-        self._references = References()
+        self._references = References(already)
         self._departments: Mapping[str, str] = {}
+        self._sources: dict[str, Source] = {}
+        self._own: dict[str, Given] | None = None
+        self._shared: dict[str, Given] = {}
 
     def load(self) -> Pack | None:
         _warn_of_unknown_files(self._folder, self._problems)
@@ -87,7 +97,15 @@ class _Loader:
             return None
         hospital = msgspec.structs.replace(settings.hospital, entries=entries, aliases=aliases, technologies=technologies)
         brought = {**msgspec.structs.asdict(settings), "hospital": hospital}
-        return Pack(**brought, people=people, folder=self._folder, warnings=tuple(self._problems.warnings))
+        return Pack(
+            **brought,
+            people=people,
+            folder=self._folder,
+            warnings=tuple(self._problems.warnings),
+            tables={kind: source.kept() for kind, source in self._sources.items()},
+            given=self._own,
+            shared=self._shared,
+        )
 
     def _settings(self) -> Settings | None:
         if (self._folder / SHARED_FILE).is_file() and not (self._folder / HOSPITAL_FILE).is_file():
@@ -109,9 +127,15 @@ class _Loader:
             top = None if folder is None else self._toml(folder, TECHNOLOGIES_FILE, prefix + TECHNOLOGIES_FILE)
             if top is None:
                 known.complete = False
+                continue
+            given = read_technologies(top)
+            merged = merge(merged, given, self._problems)
+            if folder is self._folder:
+                self._own = given
             else:
-                merged = merge(merged, read_technologies(top), self._problems)
+                self._shared = merged
         known.words.update(merged)
+        self._references.grantable.difference_update(merged)  # those of the file as it has them, whatever they were before
         self._references.grantable.update(given.id for given in merged.values() if given.fields.get("grantable"))
         return merged
 
@@ -145,7 +169,10 @@ class _Loader:
             self._problems.add(names[1], f"与 {names[0]} 重复，请只保留一个。", f"There is {names[0]} as well. Keep one of them.")
         data = _read(self._folder / names[0], names[0], self._problems) if names else None
         sheet = None if data is None else open_sheet(names[0], data, self._problems)
-        return Source(table, sheet, self._departments, self._problems, self._progress, readable=sheet is not None or not names)
+        source = Source(table, sheet, self._departments, self._problems, self._progress, readable=sheet is not None or not names)
+        if sheet is not None:
+            self._sources[table.kind] = source
+        return source
 
     def _toml(self, folder: Path, name: str, file: str) -> TomlTable | None:
         """A file's top table; None, with a problem, where it cannot be read. `file`: what messages call it."""

@@ -37,6 +37,7 @@ def read_aliases(source: Source, references: References) -> dict[str, str]:
         code, national = codes
         if code == national:
             continue  # A national code that stands for itself says nothing new.
+        source.keep(row, (code, national))
         earlier, earlier_row = found.setdefault(code, (national, row.number))
         if earlier != national:
             zh = f"“{code}”在第{earlier_row}行已对照到“{earlier}”，只能对照一个国家编码。"
@@ -64,7 +65,8 @@ def read_catalog(source: Source, references: References) -> tuple[Entry, ...]:
         if "departments" in values:
             values["departments"] = tuple(dict.fromkeys(map(source.department, values["departments"])))
         if row.whole:
-            entries.append(Entry(**values))
+            entries.append(entry := Entry(**values))
+            source.keep(row, entry)
     codes.complete &= source.whole
     items.complete &= source.whole
     either = Known("目录中没有编码或授权项目", "The catalog has no code or item", codes.words | items.words)
@@ -88,7 +90,7 @@ def read_staff(source: Source, references: References) -> dict[str, Staff]:
         if "department" in values:
             values["department"] = source.department(values["department"])
         if row.whole:
-            register.setdefault(values["staff"], Staff(**values))
+            source.keep(row, register.setdefault(values["staff"], Staff(**values)))
     references.names.update({number: staff.name for number, staff in register.items()})
     references.staff.complete &= source.whole
     return register
@@ -112,7 +114,8 @@ def read_grants(source: Source, references: References) -> Mapping[str, list[Gra
         grant_id = values.setdefault("id", grant_id_of(identity))
         if identities.check(row.number, identity, "相同的授权", "The same grant"):
             ids.check(row.number, grant_id, f"授权编号“{grant_id}”", f'Grant id "{grant_id}"')
-        found[values["staff"]].append(Grant(**values))
+        found[values["staff"]].append(grant := Grant(**values))
+        source.keep(row, grant)
     return found
 
 
@@ -128,7 +131,8 @@ def read_credentials(source: Source, references: References) -> Mapping[str, lis
         if row.whole:
             key = (values["staff"], values["technology"], values["kind"], values["issued_on"])
             first.check(row.number, key, "相同的记录", "The same record")
-            found[values["staff"]].append(Credential(**values))
+            found[values["staff"]].append(credential := Credential(**values))
+            source.keep(row, credential)
     return found
 
 
@@ -142,7 +146,8 @@ def read_volumes(source: Source, references: References) -> Mapping[str, list[Vo
         scope = _scope(row, source, references)
         if row.whole and scope is not None:
             first.check(row.number, (values["staff"], values["scope_type"], scope, values["year"]), "相同的年度记录", "The same year")
-            found[values["staff"]].append(Volume(**values))
+            found[values["staff"]].append(volume := Volume(**values))
+            source.keep(row, volume)
     return found
 
 

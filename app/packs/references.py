@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from app.engine.model import Hospital, ScopeType
 from app.packs.texts import Nearest, shown
@@ -26,30 +27,48 @@ class Known:
         return f"{zh}“{shown(word)}”。{hint_zh}", f'{en} "{shown(word)}".{hint_en}'
 
 
+class Already(NamedTuple):
+    """What a hospital has before an import: its rows may name that too, whether or not the file brings it. The hospital's own words, and what
+    rows that are there name beside them (a code that has left the catalog and is still granted). `names`: of its people, by staff number."""
+
+    names: Mapping[str, str] = {}
+    codes: frozenset[str] = frozenset()
+    items: frozenset[str] = frozenset()
+    technologies: frozenset[str] = frozenset()
+    grantable: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, hospital: Hospital, names: Mapping[str, str]) -> Already:
+        """The hospital's own words alone."""
+        return cls(
+            names,
+            # Both sides of an alias may be named: a grant of either covers the other.
+            frozenset([*(entry.code for entry in hospital.entries), *hospital.aliases, *hospital.aliases.values()]),
+            frozenset(entry.item for entry in hospital.entries if entry.item),
+            frozenset(technology.id for technology in hospital.technologies),
+            frozenset(technology.id for technology in hospital.technologies if technology.grantable),
+        )
+
+
+NOTHING = Already()
+
+
 class References:
     """What has been read of a pack and may be named by what is read next. `names`: of people, by staff number. `grantable`: the
     technologies that can be granted as such. `by_scope`: what a scope names; a level or class names nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, already: Already = NOTHING) -> None:
         # A staff number that is like another one is somebody else's.
-        self.staff = Known("人员表中没有工号", "The register has no staff number", suggests=False)
-        self.names: dict[str, str] = {}
-        self.codes = Known("目录和编码对照中没有编码", "Neither the catalog nor the aliases have the code")
-        self.items = Known("目录中没有授权项目", "The catalog has no item")
-        self.technologies = Known("没有技术", "There is no technology")
-        self.grantable: set[str] = set()
+        self.staff = Known("人员表中没有工号", "The register has no staff number", set(already.names), suggests=False)
+        self.names = dict(already.names)
+        self.codes = Known("目录和编码对照中没有编码", "Neither the catalog nor the aliases have the code", set(already.codes))
+        self.items = Known("目录中没有授权项目", "The catalog has no item", set(already.items))
+        self.technologies = Known("没有技术", "There is no technology", set(already.technologies))
+        self.grantable = set(already.grantable)
         self.by_scope = {ScopeType.CODE: self.codes, ScopeType.ITEM: self.items, ScopeType.TECHNOLOGY: self.technologies}
 
     @classmethod
     def of(cls, hospital: Hospital, names: Mapping[str, str]) -> References:
         """What may be named in a hospital that is already there, for importing a single table into it. `names`: of its people, by staff
         number."""
-        references = cls()
-        references.staff.words.update(names)
-        references.names.update(names)
-        references.codes.words.update(entry.code for entry in hospital.entries)
-        references.codes.words.update(*hospital.aliases.items())
-        references.items.words.update(entry.item for entry in hospital.entries if entry.item)
-        references.technologies.words.update(technology.id for technology in hospital.technologies)
-        references.grantable.update(technology.id for technology in hospital.technologies if technology.grantable)
-        return references
+        return cls(Already.of(hospital, names))

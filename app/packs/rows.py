@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from app.packs.cells import is_blank
+from app.packs.cells import as_note, is_blank
 from app.packs.problems import CellError, Problems
 from app.packs.sheets import Sheet
-from app.packs.tables import Column, Table
+from app.packs.tables import NAME_OF_STAFF, Column, Table
 from app.packs.texts import Nearest, folded
 
 Progress = Callable[[str, int, int], None]
@@ -19,11 +19,31 @@ ROWS_PER_REPORT = 5_000
 
 
 class Row(NamedTuple):
-    """One row. `values` holds what could be read, by field, blank cells left out; `whole` is False where a cell was refused."""
+    """One row. `values` holds what could be read, by field, blank cells left out; `whole` is False where a cell was refused. `notes`: what
+    people wrote into the columns that are not read, by the columns' names."""
 
     number: int
     values: dict[str, Any]
     whole: bool
+    notes: Mapping[str, str]
+
+
+class Kept(NamedTuple):
+    """A row of a file, the value that it became (an alias: code and national code), and what people noted beside it."""
+
+    number: int
+    value: Any
+    notes: Mapping[str, str]
+
+
+class TableRows(NamedTuple):
+    """A table's rows as values. `fields`: the values' fields that the file has a column for; `notes`: its columns for people."""
+
+    kind: str
+    file: str
+    fields: frozenset[str]
+    notes: frozenset[str]
+    rows: Sequence[Kept]
 
 
 class _Placed(NamedTuple):
@@ -35,7 +55,7 @@ class _Placed(NamedTuple):
 
 
 class Source:
-    """A table that is read once: its rows, and where complaints of them go. `departments`: the hospital's aliases.
+    """A table that is read once: its rows, what becomes of them, and where complaints of them go. `departments`: the hospital's aliases.
 
     Without a sheet it has no rows: the pack does not have the table or, where not `readable`, it could not be read.
     """
@@ -52,12 +72,14 @@ class Source:
     ) -> None:
         before = problems.count
         self.file = sheet.file if sheet else table.kind
+        self._table = table
         self._sheet = sheet
         self._departments = departments
         self._problems = problems
         self._progress = progress
         self._placed = _match_heading(table, sheet, problems) if sheet else {}
         self._readable = readable and problems.count == before
+        self._kept: list[Kept] = []
 
     @property
     def whole(self) -> bool:
@@ -78,6 +100,21 @@ class Source:
         if self._progress is not None:
             self._progress(self.file, done, done)
 
+    def keep(self, row: Row, value: Any) -> None:
+        """Notes which value a row became."""
+        self._kept.append(Kept(row.number, value, row.notes))
+
+    def kept(self) -> TableRows:
+        """The rows that became values so far."""
+        columns = [placed.column for placed in self._placed.values() if placed.column is not NAME_OF_STAFF]
+        return TableRows(
+            kind=self._table.kind,
+            file=self.file,
+            fields=frozenset(column.field or column.name for column in columns if column.read is not None),
+            notes=frozenset(column.name for column in columns if column.read is None),
+            rows=self._kept,
+        )
+
     def problem(self, row: int, column: str, zh: str, en: str) -> None:
         """Notes a mistake. `column` is the English name; the message has what the file calls it."""
         self._problems.add(self.file, zh, en, row=row, column=self._heading_of(column))
@@ -95,6 +132,7 @@ class Source:
 
     def _row(self, number: int, cells: Sequence[object]) -> Row:
         values: dict[str, Any] = {}
+        notes: dict[str, str] = {}
         whole = True
         for column, position, heading in self._placed.values():
             cell = cells[position]
@@ -102,12 +140,14 @@ class Source:
                 if not is_blank(cell):
                     if column.read is not None:
                         values[column.field or column.name] = column.read(cell)
+                    elif note := as_note(cell):
+                        notes[column.name] = note
                 elif column.required:
                     raise CellError("必填，不能为空。", "Required: it must not be blank.")
             except CellError as error:
                 whole = False
                 self._problems.add(self.file, *error.texts, row=number, column=heading)
-        return Row(number, values, whole)
+        return Row(number, values, whole, notes)
 
 
 def _match_heading(table: Table, sheet: Sheet, problems: Problems) -> dict[str, _Placed]:

@@ -52,7 +52,7 @@ def _as_written(cell: object) -> object:
 
 
 _STAFF = Column("staff", ("工号",), cells.text, required=True)
-_NAME_OF_STAFF = Column("name", ("姓名",), cells.text)
+NAME_OF_STAFF = Column("name", ("姓名",), cells.text)
 """Kept by clerks to read their tables by; held against the register, and no part of the value."""
 _SOURCE = Column("source", ("来源",))
 
@@ -104,7 +104,7 @@ GRANTS = _table(
     "手术授权",
     Column("id", ("授权编号",), cells.text),
     _STAFF,
-    _NAME_OF_STAFF,
+    NAME_OF_STAFF,
     Column("scope_type", ("授权类型",), cells.one_of(words.SCOPE_TYPES), required=True),
     Column("scope", ("授权范围",), _as_written, required=True),
     Column("department", ("科室",), cells.single),
@@ -121,7 +121,7 @@ CREDENTIALS = _table(
     "credentials",
     "培训与免于培训",
     _STAFF,
-    _NAME_OF_STAFF,
+    NAME_OF_STAFF,
     Column("technology", ("技术", "技术编号"), cells.text, required=True),
     Column("kind", ("证明类别",), cells.one_of(words.CREDENTIAL_KINDS), required=True),
     Column("issued_on", ("发证日期",), cells.day, required=True),
@@ -133,7 +133,7 @@ VOLUMES = _table(
     "volumes",
     "手术例数",
     _STAFF,
-    _NAME_OF_STAFF,
+    NAME_OF_STAFF,
     Column("scope_type", ("范围类型",), cells.one_of(words.VOLUME_SCOPE_TYPES), required=True),
     Column("scope", ("范围",), _as_written, required=True),
     Column("year", ("年度", "年份"), cells.number(1950, 2200), required=True),

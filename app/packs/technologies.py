@@ -28,12 +28,13 @@ MAX_CASES = 1_000_000
 
 
 class Given(msgspec.Struct, frozen=True):
-    """What one file gives of one technology: `fields` of `Technology` by name, `place` in `file` for messages."""
+    """What one file gives of one technology: `fields` of `Technology` by name, `place` in `file` for messages, `notes` for people."""
 
     id: str
     file: str
     place: str
     fields: Mapping[str, Any]
+    notes: Mapping[str, Any] = {}
 
 
 def read_technologies(top: TomlTable) -> dict[str, Given]:
@@ -47,7 +48,8 @@ def read_technologies(top: TomlTable) -> dict[str, Given]:
         if identifier in found:
             table.problem("id", f"“{identifier}”重复。", f'"{identifier}" stands here twice.')
         elif identifier:
-            found[identifier] = Given(identifier, table.file, table.place, fields)
+            notes = {key: table.raw(key) for key in DOCUMENTATION_KEYS if key in table}
+            found[identifier] = Given(identifier, table.file, table.place, fields, notes)
 
     top.each("technology", read)
     top.note_unknown()
@@ -61,7 +63,7 @@ def merge(shared: Mapping[str, Given], own: Mapping[str, Given], problems: Probl
         before = merged.get(identifier)
         if before is not None:
             _check_kind(before, given, problems)
-            identify = (*before.fields.get("identify", ()), *given.fields.get("identify", ()))
+            identify = tuple(dict.fromkeys((*before.fields.get("identify", ()), *given.fields.get("identify", ()))))
             given = msgspec.structs.replace(given, fields={**before.fields, **given.fields, "identify": identify})
         merged[identifier] = given
     return merged

@@ -81,6 +81,10 @@ class TomlTable:
             return None
         return value
 
+    def raw(self, key: str) -> Any:
+        """Whatever stands there, unread."""
+        return self._values.get(key)
+
     def holds_table(self, key: str) -> bool:
         return isinstance(self._values.get(key), dict)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from app.engine.model import Hospital
-from app.packs.problems import Problems
+from app.packs.load import load_pack
+from app.packs.problems import PackError, Problems
 from app.packs.records import read_grants
-from app.packs.references import References
+from app.packs.references import Already, References
 from app.packs.rows import Source
 from app.packs.sheets import open_sheet
 from app.packs.tables import GRANTS
@@ -265,3 +266,42 @@ def test_a_single_table_can_be_read_for_a_hospital_that_is_already_there(pack: P
 
     assert problems.found == []
     assert grants["100234"][0].department == "胸心外科"
+
+
+def test_names_are_held_against_those_that_the_hospital_has_already(pack: PackFolder) -> None:
+    pack.remove("staff.csv")
+    pack.write("grants.csv", "staff,name,scope_type,scope,valid_from\n100234,张三,code,35.71001,2026-01-01\n")
+    already = Already(names={"100234": "张三", "200018": "李四"})
+    rows = load_pack(pack.path, already=already).tables["grants"]
+    assert (len(rows.rows), "name" in rows.fields | rows.notes) == (1, False)
+
+    pack.write("grants.csv", "staff,name,scope_type,scope,valid_from\n200018,张三,code,35.71001,2026-01-01\n")
+    with pytest.raises(PackError) as refused:
+        load_pack(pack.path, already=already)
+    assert [problem.column for problem in refused.value.problems] == ["name"]
+
+
+def test_what_a_hospital_has_already_may_be_named(pack: PackFolder) -> None:
+    grants = "100234,code,99.9900,2026-01-01\n100234,item,OLD,2026-01-01\n100234,technology,T9,2026-01-01\n"
+    pack.append("grants.csv", grants)
+    assert len(pack.problems()) == 3
+    nothing_else = Already(
+        codes=frozenset({"99.9900"}), items=frozenset({"OLD"}), technologies=frozenset({"T9"}), grantable=frozenset({"T9"})
+    )
+    assert len(load_pack(pack.path, already=nothing_else).tables["grants"].rows) == 4
+
+
+def test_a_technology_of_the_file_is_grantable_as_the_file_has_it(pack: PackFolder) -> None:
+    pack.append("grants.csv", "100234,technology,T2,2026-01-01\n")
+    with pytest.raises(PackError):
+        load_pack(pack.path, already=Already(technologies=frozenset({"T2"}), grantable=frozenset({"T2"})))
+
+
+def test_notes_are_kept_beside_the_values(pack: PackFolder) -> None:
+    pack.write("aliases.csv", "code,national_code,remark\n35.71001,35.7100x001,院内旧码\n88.45001,88.45001,同码\n")
+    loaded = pack.load()
+    (kept,) = loaded.tables["aliases"].rows
+    assert (kept.number, kept.value, kept.notes) == (2, ("35.71001", "35.7100x001"), {"remark": "院内旧码"})
+    assert (loaded.tables["aliases"].fields, loaded.tables["aliases"].notes) == ({"code", "national_code"}, {"remark"})
+    assert loaded.given is not None
+    assert (loaded.given.keys(), loaded.shared) == ({"T1", "T2"}, {})

@@ -1,10 +1,9 @@
-"""The command line: `surgate check`, `surgate explain`, `surgate validate`."""
+"""`surgate check`, `surgate explain`, `surgate validate`: a pack and an order on the command line, without a service."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import click
 import msgspec
 
 from app.api.orders import convert_order
+from app.cli.common import failure, read_pack
 from app.engine.decide import OtherPatient
 from app.engine.history import extended
 from app.engine.hospital import CompiledHospital
@@ -20,17 +20,8 @@ from app.engine.matrix import Matrix
 from app.engine.model import CaseHistory, Decision, MatrixState, Order, Verdict
 from app.errors import BadInput
 from app.explain import Explanation, as_text, decision_lines, explain
-from app.packs.load import Pack, load_pack
-from app.packs.problems import PackError
 
 EXIT_DENIED = 1
-EXIT_BAD_INPUT = 2
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="surgate")
-def main() -> None:
-    """Surgate: may this surgeon do this procedure?"""
 
 
 def _order_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -44,7 +35,7 @@ def _order_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@main.command()
+@click.command()
 @_order_options
 def check(file: Any, pack: Path, now: str | None, as_json: bool) -> None:
     """Judge the order in FILE (`-`: standard input), as POST /v1/check takes it.
@@ -61,7 +52,7 @@ def check(file: Any, pack: Path, now: str | None, as_json: bool) -> None:
     sys.exit(EXIT_DENIED if any(decision.decision is Verdict.DENY for _, decision in judged) else 0)
 
 
-@main.command(name="explain")
+@click.command(name="explain")
 @_order_options
 def explain_command(file: Any, pack: Path, now: str | None, as_json: bool) -> None:
     """Judge the order in FILE and tell of every rule that was looked at, what it saw and how it ended."""
@@ -74,11 +65,11 @@ def explain_command(file: Any, pack: Path, now: str | None, as_json: bool) -> No
     sys.exit(EXIT_DENIED if any(explanation.decision.decision is Verdict.DENY for _, explanation in judged) else 0)
 
 
-@main.command()
+@click.command()
 @click.argument("pack", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def validate(pack: Path) -> None:
     """Read a hospital's PACK as a whole and list every problem with file, row, column and why."""
-    loaded = _load(pack)
+    loaded = read_pack(pack)
     hospital = loaded.hospital
     counts = {
         "目录条目 catalog entries": len(hospital.entries),
@@ -96,7 +87,7 @@ class _Desk:
     """A loaded pack, the instant to judge at, and the cases seen so far."""
 
     def __init__(self, pack: Path, now: str | None) -> None:
-        loaded = _load(pack)
+        loaded = read_pack(pack)
         self.now = _instant(now)
         self.hospital = CompiledHospital(loaded.hospital)
         self.matrix = Matrix(loaded.people, MatrixState(version=1, as_of=self.now))
@@ -112,7 +103,7 @@ class _Desk:
         try:
             explanation = explain(order, self.hospital, self.matrix, history, self.now)
         except OtherPatient:
-            raise _failure(f"case_id: 例次 {order.case_id} 属于另一名患者 / case {order.case_id} belongs to another patient") from None
+            raise failure(f"case_id: 例次 {order.case_id} 属于另一名患者 / case {order.case_id} belongs to another patient") from None
         self.histories[order.case_id] = extended(history, order, explanation.decision)
         return explanation
 
@@ -121,38 +112,12 @@ def _orders(file: Any, desk: _Desk) -> Iterator[Order]:
     try:
         content = msgspec.json.decode(file.read())
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _failure(f"不是有效的JSON / not valid JSON: {error}") from None
+        raise failure(f"不是有效的JSON / not valid JSON: {error}") from None
     for one in content if isinstance(content, list) else [content]:
         try:
             yield convert_order(one, desk.hospital.policy.flags)
         except BadInput as error:
-            raise _failure("\n".join(f"{e.field or '(order)'}: {e.message}" for e in error.errors)) from None
-
-
-def _load(folder: Path) -> Pack:
-    with _progress() as progress:
-        try:
-            return load_pack(folder, progress=progress)
-        except PackError as error:
-            count = len(error.problems)
-            summary = f"共 {count} 处问题，没有载入 / {count} problem(s), nothing was loaded"
-            raise _failure("\n".join([*(str(problem) for problem in error.problems), summary])) from None
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A line on a terminal that tells how far a large file is read; silent elsewhere."""
-    shown = False
-
-    def tell(what: str, done: int, total: int) -> None:
-        nonlocal shown
-        if sys.stderr.isatty() and total >= 10_000:
-            shown = True
-            click.echo(f"\r读取 reading {what}: {done:,} / {total:,}", err=True, nl=False)
-
-    yield tell
-    if shown:
-        click.echo(err=True)
+            raise failure("\n".join(f"{e.field or '(order)'}: {e.message}" for e in error.errors)) from None
 
 
 def _instant(text: str | None) -> datetime:
@@ -161,9 +126,9 @@ def _instant(text: str | None) -> datetime:
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
-        raise _failure(f"--now: “{text}” 不是RFC 3339时间 / is no RFC 3339 time") from None
+        raise failure(f"--now: “{text}” 不是RFC 3339时间 / is no RFC 3339 time") from None
     if instant.tzinfo is None:
-        raise _failure("--now: 缺少时区 / the offset is missing, e.g. 2026-11-22T09:00:00+08:00")
+        raise failure("--now: 缺少时区 / the offset is missing, e.g. 2026-11-22T09:00:00+08:00")
     return instant
 
 
@@ -176,8 +141,3 @@ def _pretty(values: list[Any]) -> str:
     """JSON: the one value itself, several as a list."""
     value = values[0] if len(values) == 1 else values
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
-
-
-def _failure(message: str) -> SystemExit:
-    click.echo(message, err=True)
-    return SystemExit(EXIT_BAD_INPUT)

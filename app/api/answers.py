@@ -1,0 +1,218 @@
+"""What the reading routes answer with: types that are encoded as they stand, and that the OpenAPI document is drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from app.engine.lookup import GradeHeld, Privilege
+from app.engine.model import Candidate, Checkpoint, Colleague, Decision, Finding, Instant, MatrixState, Message, Order, Value, Verdict
+from app.explain import TraceStep
+
+MAX_CHECKS = 500
+"""Checks in one batch."""
+
+
+class Problem(Struct, frozen=True, omit_defaults=True):
+    """RFC 9457. `errors` names every wrong field of bad input. A kind of problem may have members of its own beside these."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: tuple[WrongField, ...] = ()
+
+
+class WrongField(Struct, frozen=True):
+    """Where it is (`procedures[0].code`), a stable short code, what is wrong in Chinese and English; of a file also its name, row and column."""
+
+    field: str
+    code: str
+    message: str
+
+
+class Batch(Value, frozen=True):
+    """Up to 500 checks. Those of one case are judged in their order."""
+
+    checks: Annotated[tuple[Order, ...], Meta(min_length=1, max_length=MAX_CHECKS)]
+
+
+class BatchResults(Struct, frozen=True):
+    """In the order of the checks: a decision each, or the problem that kept it from being made."""
+
+    results: tuple[Any, ...]
+
+
+class ExplainedDecision(Decision, frozen=True):
+    """The decision that a check would get now, not recorded, with every rule that was looked at. `passed_over` names, per procedure, the
+    selectors (service, item, name) that no entry has."""
+
+    trace: tuple[TraceStep, ...]
+    passed_over: Mapping[str, tuple[str, ...]]
+
+
+class RecordNote(Value, frozen=True):
+    """What is kept beside an answer: when, for whom, and by which versions it was made."""
+
+    at: Instant
+    client: str
+    key: str
+    matrix_version: int | None
+    engine_version: str
+    policy_version: str
+
+
+class RecordedDecision(Decision, frozen=True):
+    """An answer as it was sent, and what is kept beside it."""
+
+    record: RecordNote
+
+
+class RecordedInFull(RecordedDecision, frozen=True):
+    """The same with the order as it was received."""
+
+    order: Order
+
+
+class DecisionList(Value, frozen=True):
+    """Newest first."""
+
+    items: tuple[RecordedDecision, ...]
+    next_cursor: str | None
+
+
+class Rejudged(Value, frozen=True):
+    """What the last document of a case would be answered now, by the matrix as it is now; not recorded."""
+
+    decision: Verdict
+    overridable: bool
+    message: Message
+    evaluated_at: Instant
+
+
+class CaseStanding(Value, frozen=True):
+    """Where a case stands: the last decision, and whether it would still be the same. `now` is None where its order cannot be read any more."""
+
+    decision: Verdict
+    checkpoint: Checkpoint
+    decision_id: str
+    evaluated_at: Instant
+    message: Message
+    now: Rejudged | None
+
+
+class Case(Value, frozen=True):
+    """A case's decisions in time order; `overrides` are those let through on an emergency declaration."""
+
+    case_id: str
+    standing: CaseStanding
+    checkpoints: tuple[RecordedDecision, ...]
+    overrides: tuple[RecordedDecision, ...]
+
+
+class PersonPrivileges(Value, frozen=True):
+    """What a person may do on a day. With a code: `allowed` and `findings` are for that procedure and `candidates` holds its entries, each with
+    how the person stands to it. Without: `allowed` says that nothing about the person as such stands against it, and `privileges` lists it."""
+
+    staff: str
+    name: str
+    department: str
+    code: str | None
+    on: date
+    allowed: bool
+    level: int | None
+    findings: tuple[Finding, ...]
+    candidates: tuple[Candidate, ...]
+    privileges: tuple[Privilege, ...]
+    grades: tuple[GradeHeld, ...]
+    matrix: MatrixState
+
+
+class Operators(Value, frozen=True):
+    """Who may perform a procedure on a day. `findings` are what stands against everybody: a stop, a missing assessment, another department."""
+
+    code: str
+    department: str | None
+    on: date
+    level: int | None
+    entries: tuple[Candidate, ...]
+    findings: tuple[Finding, ...]
+    items: tuple[Colleague, ...]
+    next_cursor: str | None
+    matrix: MatrixState
+
+
+class Outcomes(Value, frozen=True):
+    """Counts of decisions by outcome."""
+
+    allow: int
+    deny: int
+    override: int
+
+
+class DayCount(Outcomes, frozen=True):
+    day: date
+
+
+class DepartmentCount(Outcomes, frozen=True):
+    department: str
+
+
+class SurgeonCount(Outcomes, frozen=True):
+    """Decisions that name the surgeon as operator, and how many of them urgency alone relaxed."""
+
+    staff: str
+    name: str | None
+    emergency_to_confirm: int
+
+
+class ReasonCount(Outcomes, frozen=True):
+    code: str
+
+
+class Stats(Value, frozen=True):
+    """Counts of the decisions from `since` to `until`, both days included, by the hospital's days."""
+
+    since: date
+    until: date
+    total: Outcomes
+    days: tuple[DayCount, ...]
+    departments: tuple[DepartmentCount, ...]
+    surgeons: tuple[SurgeonCount, ...]
+    reasons: tuple[ReasonCount, ...]
+
+
+class Dependency(Value, frozen=True):
+    """How something that the worker depends on is, and how long it took to find out."""
+
+    status: Literal["up", "down"]
+    ms: float
+    detail: str = ""
+
+
+class HospitalReadiness(Value, frozen=True):
+    """By which version of a hospital's matrix this worker judges, and how long ago it was held against the change log."""
+
+    hospital: str
+    version: int
+    as_of: Instant
+    age_seconds: float
+
+
+class Alive(Value, frozen=True):
+    """The process answers."""
+
+    status: Literal["ok"]
+
+
+class Readiness(Value, frozen=True):
+    """Whether this worker may be sent checks, and how each thing that it depends on is."""
+
+    status: Literal["ready", "not_ready"]
+    degraded: bool
+    dependencies: Mapping[str, Dependency]
+    matrix: tuple[HospitalReadiness, ...]
+    waiting: int

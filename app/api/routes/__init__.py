@@ -1,0 +1,37 @@
+"""The routes behind the framework's router, one module per noun; each has a `router`."""
+
+from fastapi import APIRouter
+
+from app.api.routes import (
+    cases,
+    changes,
+    checks,
+    decisions,
+    exports,
+    grants,
+    health,
+    imports,
+    keys,
+    metrics,
+    people,
+    staff,
+    stats,
+    technologies,
+)
+
+ROUTERS: tuple[APIRouter, ...] = (
+    health.router,
+    metrics.router,
+    keys.router,
+    grants.router,
+    staff.router,
+    technologies.router,
+    changes.router,
+    checks.router,
+    decisions.router,
+    cases.router,
+    people.router,
+    stats.router,
+    imports.router,
+    exports.router,
+)

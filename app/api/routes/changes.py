@@ -1,0 +1,47 @@
+"""The change log: who changed what, when, why and on which document."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter, Query, Request, Response
+
+from app.api.http import DEFAULT_LIMIT, MAX_LIMIT, Page, answer, caller, cursor_of, gateway_of, position_of
+from app.api.office import change_shown
+from app.api.queries import Instant
+from app.errors import BadInput, FieldError
+from app.store import changes as store
+from app.store.keys import Key, Role
+
+router = APIRouter(prefix="/v1/changes", tags=["changes"])
+
+Reader = Annotated[Key, caller(Role.MEDICAL_AFFAIRS, Role.AUDITOR)]
+Version = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
+@router.get("", summary="List changes, newest first, filtered by time, kind and subject")
+async def list_changes(
+    request: Request,
+    key: Reader,
+    since: Instant | None = None,
+    kind: str | None = None,
+    subject: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> Response:
+    gateway = gateway_of(request)
+    zone = gateway.live.hospitals[key.hospital].compiled.time_zone
+    async with gateway.database.read() as connection:
+        found = await store.entries(connection, key.hospital, since, kind, subject, _before(cursor), limit + 1)
+    following = cursor_of((found[limit - 1].version,)) if len(found) > limit else None
+    shown = [change_shown(msgspec.structs.replace(entry, at=entry.at.astimezone(zone))) for entry in found[:limit]]
+    return answer(Page(shown, following))
+
+
+def _before(cursor: str | None) -> int | None:
+    position = position_of(cursor)
+    try:
+        return None if position is None else msgspec.convert(position, tuple[Version])[0]
+    except msgspec.ValidationError:
+        raise BadInput([FieldError("cursor", "invalid", "无效的游标 / not a cursor of this list")]) from None

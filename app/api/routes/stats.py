@@ -1,0 +1,73 @@
+"""Counts for the operations and the medical affairs office."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Request, Response
+from fastapi import Query as QueryOf
+from pydantic import Field
+
+from app.api.answers import DayCount, DepartmentCount, Outcomes, ReasonCount, Stats, SurgeonCount
+from app.api.http import answer, caller, gateway_of
+from app.api.queries import Day, Query
+from app.engine.reasons import PRECEDENCE
+from app.errors import BadInput, FieldError
+from app.store import stats
+from app.store.keys import Key, Role
+
+DEFAULT_DAYS = 30
+MAX_DAYS = 366
+"""A longer period is asked for in parts: every decision in it is counted while the caller waits."""
+
+router = APIRouter(tags=["operations"])
+
+
+class StatsAsked(Query):
+    """`since` and `until` are days of the hospital, both included; the last 30 days where they are left out."""
+
+    since: Annotated[Day | None, Field(description="First day; 30 days up to `until` where it is left out")] = None
+    until: Annotated[Day | None, Field(description="Last day; today where it is left out")] = None
+
+
+@router.get("/v1/stats", summary="Decisions per day, department, surgeon and reason")
+async def get_stats(
+    request: Request, asked: Annotated[StatsAsked, QueryOf()], key: Annotated[Key, caller(Role.OPS, Role.MEDICAL_AFFAIRS)]
+) -> Response:
+    gateway = gateway_of(request)
+    live = gateway.live.hospitals[key.hospital]
+    period = _period(asked, key.hospital, datetime.now(UTC).astimezone(live.hospital.time_zone).date())
+    async with gateway.database.read() as connection:
+        days = await stats.by_day(connection, period)
+        departments = await stats.by_term(connection, period, "department")
+        surgeons = await stats.by_term(connection, period, "operator")
+        reasons = await stats.by_term(connection, period, "reason")
+        relaxed = await stats.relaxed_by_operator(connection, period)
+    people = live.people
+    return answer(
+        Stats(
+            since=period.since,
+            until=period.until,
+            total=Outcomes(*(sum(counts) for counts in zip(*days.values(), strict=True)) if days else (0, 0, 0)),
+            days=tuple(DayCount(*counts, date.fromisoformat(day)) for day, counts in days.items()),
+            departments=tuple(DepartmentCount(*counts, name) for name, counts in departments.items()),
+            surgeons=tuple(
+                SurgeonCount(*counts, number, people[number].staff.name if number in people else None, relaxed.get(number, 0))
+                for number, counts in surgeons.items()
+            ),
+            reasons=tuple(ReasonCount(*reasons[code], code) for code in sorted(reasons, key=lambda code: PRECEDENCE[code])),
+        )
+    )
+
+
+def _period(asked: StatsAsked, hospital: str, today: date) -> stats.Period:
+    until = asked.until or today
+    try:
+        since = asked.since or until - timedelta(days=DEFAULT_DAYS - 1)
+    except OverflowError:
+        raise BadInput([FieldError("until", "out_of_range", "日期超出范围 / out of range")]) from None
+    if not timedelta(0) <= until - since < timedelta(days=MAX_DAYS):
+        text = f"须不晚于 until，且最多{MAX_DAYS}天 / not after until, and at most {MAX_DAYS} days"
+        raise BadInput([FieldError("since", "out_of_range", text)])
+    return stats.Period(hospital, since, until)

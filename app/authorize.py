@@ -1,0 +1,185 @@
+"""The one use case: an order's bytes in, the recorded answer's bytes out.
+
+decode → admit → what is known of the request and the case → decide → record → answer. The answer is on stable storage before it is returned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version as package_version
+
+import msgspec
+from msgspec.structs import replace
+from uuid_utils import uuid7
+
+from app.api.orders import decode_order
+from app.cache.live import Live, LiveHospital
+from app.engine.decide import OtherPatient, decide
+from app.engine.history import past_decision
+from app.engine.model import CaseHistory, Decision, Order, Verdict
+from app.errors import BadInput, Conflict, Overloaded
+from app.explain import Explanation, explain
+from app.store.decisions import Earlier, Ledger, Record, RequestKey
+from app.store.keys import Key
+from app.telemetry.meters import Meters
+
+ENGINE_VERSION = package_version("surgate")
+
+MAX_SIDE_BY_SIDE = 64
+"""Cases of one batch that are judged at once."""
+
+CONFIRM = "emergency_to_confirm"
+"""The obligation by which orders are found that urgency alone relaxed."""
+
+_encode = msgspec.json.Encoder().encode
+_encode_canonically = msgspec.json.Encoder(order="sorted").encode
+
+
+class Authorizer:
+    """Judges checks for one worker. `clock` gives the instant, with offset."""
+
+    def __init__(self, live: Live, ledger: Ledger, max_waiting: int, meters: Meters | None = None) -> None:
+        self._live = live
+        self._ledger = ledger
+        self._max_waiting = max_waiting
+        self._meters = meters or Meters()
+        self.in_flight = 0
+
+    async def check(self, body: bytes, key: Key) -> bytes:
+        """The answer to `POST /v1/check`, recorded.
+
+        Raises:
+            BadInput: the order is wrong.
+            Conflict: the request id was used for other content, or the case belongs to another patient.
+            Overloaded: no room, or the record cannot be kept.
+        """
+        return await self._admitted(self.order(body, key), body, key)
+
+    async def check_many(self, bodies: Sequence[bytes], key: Key) -> list[bytes | BaseException]:
+        """The answers to the checks of a batch, in its order; for one that failed, what `check` raises.
+
+        The checks of one case are judged one after the other as they stand in the batch, so that a notice sees the order before it; cases are
+        judged side by side, `MAX_SIDE_BY_SIDE` at once, so that a batch leaves room for single checks.
+        """
+        results: list[bytes | BaseException] = [b""] * len(bodies)
+        cases: dict[str, list[tuple[int, Order]]] = defaultdict(list)
+        for index, body in enumerate(bodies):
+            try:
+                order = self.order(body, key)
+            except BadInput as error:
+                results[index] = error
+            else:
+                cases[order.case_id].append((index, order))
+        room = asyncio.Semaphore(MAX_SIDE_BY_SIDE)
+
+        async def judge(checks: Sequence[tuple[int, Order]]) -> None:
+            for index, order in checks:
+                async with room:
+                    answered = await asyncio.gather(self._admitted(order, bodies[index], key), return_exceptions=True)
+                results[index] = answered[0]
+
+        await asyncio.gather(*map(judge, cases.values()))
+        return results
+
+    def order(self, body: bytes, key: Key) -> Order:
+        """The order in a body, as the key's hospital reads it. Raises `BadInput`."""
+        return decode_order(body, self._live.hospitals[key.hospital].compiled.policy.flags)
+
+    async def _admitted(self, order: Order, body: bytes, key: Key) -> bytes:
+        if self.in_flight >= self._max_waiting:
+            raise Overloaded("too many checks are waiting")
+        self.in_flight += 1
+        try:
+            return await self._recorded(order, body, key)
+        finally:
+            self.in_flight -= 1
+
+    async def explain(self, order: Order, key: Key) -> Explanation:
+        """The same judgement with its trace, not recorded. Raises `Conflict` for another patient's case, `Overloaded` where the store fails."""
+        before = await self._ledger.before(RequestKey(key.hospital, key.client, ""), order.case_id)
+        await self._live.fresh()
+        live = self._live.hospitals[key.hospital]
+        try:
+            return explain(order, live.compiled, live.matrix, before.history, datetime.now(UTC))
+        except OtherPatient:
+            raise _other_patient(order) from None
+
+    async def _recorded(self, order: Order, body: bytes, key: Key) -> bytes:
+        watch = self._meters.check()
+        request = RequestKey(key.hospital, key.client, order.request_id)
+        content = hashlib.sha256(_encode_canonically(order)).digest()
+        before = await self._ledger.before(request, order.case_id)
+        if before.earlier is not None:
+            self._meters.replays.add()
+            return _replayed(before.earlier, content, order)
+        # From here to the decision nothing is awaited but a stale lease: what is judged by is what was in force when the check began, or newer.
+        await self._live.fresh()
+        watch.admitted()
+        live = self._live.hospitals[key.hospital]
+        decision = _decide(order, live, before.history)
+        watch.judged()
+        answer = _encode(decision)
+        clash = await self._ledger.record(_record(order, body, content, decision, answer, live, request, key.id))
+        watch.recorded(decision, replayed=clash is not None)
+        return answer if clash is None else _replayed(clash, content, order)
+
+
+def _decide(order: Order, live: LiveHospital, history: CaseHistory | None) -> Decision:
+    try:
+        decision = decide(order, live.compiled, live.matrix, history, datetime.now(UTC))
+    except OtherPatient:
+        raise _other_patient(order) from None
+    override = decision.override
+    if override is not None and decision.decision is Verdict.OVERRIDE:
+        override = replace(override, id=str(uuid7()))
+    return replace(decision, decision_id=str(uuid7()), override=override)
+
+
+def _record(
+    order: Order, body: bytes, content: bytes, decision: Decision, answer: bytes, live: LiveHospital, request: RequestKey, key_id: str
+) -> Record:
+    assert decision.decision_id is not None
+    return Record(
+        id=decision.decision_id,
+        key=request,
+        content=content,
+        at=decision.evaluated_at.astimezone(UTC).isoformat(timespec="microseconds"),
+        day=decision.evaluated_at.date().isoformat(),
+        checkpoint=decision.checkpoint.value,
+        case_id=order.case_id,
+        patient_id=order.patient.id,
+        decision=decision.decision.value,
+        matrix_version=live.version,
+        engine_version=ENGINE_VERSION,
+        policy_version=live.policy_version,
+        key_id=key_id,
+        order=body,
+        answer=answer,
+        past=past_decision(decision),
+        terms=tuple(sorted(_terms(live.compiled.catalog.department(order.department), decision))),
+    )
+
+
+def _terms(department: str, decision: Decision) -> set[tuple[str, str]]:
+    """What the decision can be found by. `department`: the hospital's own name of the one that ordered."""
+    found = [f.code for f in decision.findings]
+    found += [f.code for p in decision.procedures for f in p.findings] + [f.code for m in decision.team for f in m.findings]
+    terms = {("reason", code) for code in found} | {("department", department)}
+    if any(o.code == CONFIRM for o in decision.obligations):
+        terms.add(("confirm", CONFIRM))
+    return terms | {("operator", p.operator) for p in decision.procedures} | {("code", p.code) for p in decision.procedures}
+
+
+def _replayed(earlier: Earlier, content: bytes, order: Order) -> bytes:
+    """The first answer again, marked as such. In JSON the mark cannot stand inside a text: its quotes would be escaped there."""
+    if earlier.content != content:
+        raise Conflict(f"request_id {order.request_id} was used for another content / 此请求号已用于其他内容")
+    return earlier.answer.replace(b'"replayed":false', b'"replayed":true', 1)
+
+
+def _other_patient(order: Order) -> Conflict:
+    return Conflict(f"case_id {order.case_id} belongs to another patient / 此例次属于另一名患者")

@@ -1,0 +1,21 @@
+"""The command line `surgate`: one module per group of commands."""
+
+from __future__ import annotations
+
+import click
+
+from app.cli.doctor import doctor
+from app.cli.keys import keys
+from app.cli.orders import check, explain_command, validate
+from app.cli.serve import serve
+from app.cli.store import import_command, migrate_command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="surgate")
+def main() -> None:
+    """Surgate: may this surgeon do this procedure?"""
+
+
+for command in (serve, check, explain_command, validate, import_command, migrate_command, keys, doctor):
+    main.add_command(command)

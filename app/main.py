@@ -1,0 +1,142 @@
+"""The composition root: every adapter is built here, from the settings; nothing is global."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+
+from app.api import check
+from app.api.auth import Guard
+from app.api.check import Receive, Scope, Send, handle_check
+from app.api.docs import add_docs
+from app.api.edge import Edge
+from app.api.http import BodyTooLarge, WrongMediaType
+from app.api.problems import Problem, internal_error, problem_of, problem_response, problem_with
+from app.api.routes import ROUTERS
+from app.authorize import ENGINE_VERSION, Authorizer
+from app.cache.live import Live
+from app.errors import BadInput, FieldError, SurgateError
+from app.settings import Settings, read_settings
+from app.store.database import Database
+from app.store.decisions import Ledger
+from app.telemetry.logs import AccessLog, request_id
+from app.telemetry.meters import Meters
+
+
+class Gateway:
+    """One worker: its adapters, and the ASGI application in front of them."""
+
+    def __init__(self, settings: Settings, meters: Meters | None = None, *, shared_metrics: Path | None = None, logs: bool = False) -> None:
+        """`shared_metrics`: where the workers of the service share their counters, None for a worker that counts alone; `logs`: write an access log."""
+        self.settings = settings
+        self.meters = meters or Meters()
+        self.shared_metrics = shared_metrics
+        self.database = Database(settings.database)
+        self.live = Live(
+            self.database, f"{os.getpid()}-{os.urandom(4).hex()}", settings.lease_seconds, settings.follow_seconds, self.meters
+        )
+        self.ledger = Ledger(self.database, self.meters)
+        self.guard = Guard(self.live, settings.failed_keys_per_minute)
+        self.authorizer = Authorizer(self.live, self.ledger, settings.max_waiting_checks, self.meters)
+        self.app = self._app()
+        self.access_log = AccessLog(self.meters.memory.slot) if logs and settings.access_log else None
+        self.edge = Edge(self._route, self.meters, self.access_log)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.edge(scope, receive, send)
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == check.PATH:
+            await handle_check(scope, receive, send, self.guard, self.authorizer)
+        else:
+            await self.app(scope, receive, send)
+
+    def _app(self) -> FastAPI:
+        @asynccontextmanager
+        async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+            await self.live.start()
+            self.ledger.start()
+            yield
+            await self.ledger.stop()
+            await self.live.stop()
+            await self.database.close()
+            if self.access_log is not None:
+                self.access_log.flush()
+
+        app = FastAPI(title="Surgate", version=ENGINE_VERSION, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+        app.state.gateway = self
+        _handle_errors(app)
+        for router in ROUTERS:
+            app.include_router(router)
+        add_docs(app)
+        return app
+
+
+def _handle_errors(app: FastAPI) -> None:
+    """Every error becomes a problem document, ours and the framework's."""
+
+    async def known(_request: Request, error: Exception) -> Response:
+        problem = problem_of(error)
+        assert problem is not None
+        return problem_response(problem)
+
+    async def http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        allow = _methods(app, request) or (error.headers or {}).get("Allow", "")
+        headers = ((b"allow", allow.encode()),) if error.status_code == 405 else ()
+        return problem_response(problem_with(error.status_code, str(error.detail), headers))
+
+    async def too_large(_request: Request, error: Exception) -> Response:
+        return problem_response(problem_with(413, str(error)))
+
+    async def wrong_media_type(_request: Request, error: Exception) -> Response:
+        return problem_response(problem_with(415, str(error)))
+
+    async def bad_parameters(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        fields = [FieldError(".".join(str(p) for p in e["loc"][1:]), e["type"], f"参数无效 / {e['msg']}") for e in error.errors()]
+        return problem_response(_problem(BadInput(fields)))
+
+    async def defect(_request: Request, _error: Exception) -> Response:
+        return problem_response(internal_error(request_id.get() or ""))
+
+    app.add_exception_handler(Exception, defect)
+    app.add_exception_handler(SurgateError, known)
+    app.add_exception_handler(SQLAlchemyError, known)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(BodyTooLarge, too_large)
+    app.add_exception_handler(WrongMediaType, wrong_media_type)
+    app.add_exception_handler(RequestValidationError, bad_parameters)
+
+
+def _methods(app: FastAPI, request: Request) -> str:
+    """The methods that a path takes. The framework tells those of the first route alone."""
+    path = request.url.path
+    return ", ".join(sorted({m.upper() for known, methods in app.openapi()["paths"].items() if _is(known, path) for m in methods}))
+
+
+def _is(template: str, path: str) -> bool:
+    return re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path) is not None
+
+
+def _problem(error: SurgateError) -> Problem:
+    problem = problem_of(error)
+    assert problem is not None
+    return problem
+
+
+def create_app() -> Gateway:
+    """What uvicorn calls in each worker."""
+    return Gateway(read_settings(dict(os.environ)))
+
+
+__all__ = ["Gateway", "create_app"]

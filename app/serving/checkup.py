@@ -1,0 +1,211 @@
+"""What `surgate doctor` looks at. Nothing here changes anything."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import os
+import resource
+import shutil
+import socket
+import sqlite3
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+from alembic.migration import MigrationContext
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.settings import Settings
+from app.store import hospitals, keys, tables
+from app.store.database import Database
+from app.store.migrate import newest
+
+MIN_FREE_BYTES = 1 << 30
+"""A decision takes about 4 KiB: a quarter of a million of them."""
+
+MIN_OPEN_FILES = 1024
+NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "glusterfs", "ceph"})
+_SQLITE = "sqlite+aiosqlite:///"
+
+
+class Finding(NamedTuple):
+    """One thing looked at: how it is, and how to mend it where it is wrong."""
+
+    state: Literal["good", "note", "wrong"]
+    what: str
+    told: str
+    mend: str = ""
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """Look at everything that a service with these settings needs."""
+    findings = [*_folder(settings.var_dir), *_store_file(settings), *_limits()]
+    findings += await _store(settings)
+    findings += await asyncio.to_thread(lambda: list(_listening(settings)))
+    return findings
+
+
+def _folder(folder: Path) -> Iterator[Finding]:
+    what = "文件夹 SURGATE_VAR_DIR"
+    if not folder.exists():
+        parent = next(p for p in (*folder.resolve().parents,) if p.exists())
+        state: Literal["note", "wrong"] = "note" if os.access(parent, os.W_OK) else "wrong"
+        yield Finding(
+            state,
+            what,
+            f"{folder} 尚不存在 / is not there yet",
+            "surgate serve 会创建 / is made by `surgate serve`" if state == "note" else f"chown {parent}",
+        )
+        return
+    if not os.access(folder, os.W_OK | os.X_OK):
+        yield Finding("wrong", what, f"{folder} 不可写 / is not writable", f"chown $(id -u) {folder}")
+        return
+    yield Finding("good", what, str(folder.resolve()))
+    free = shutil.disk_usage(folder).free
+    yield Finding(
+        "good" if free >= MIN_FREE_BYTES else "wrong",
+        "磁盘空间 free space",
+        f"{free / (1 << 30):.1f} GiB",
+        "" if free >= MIN_FREE_BYTES else "腾出空间，否则决定无法记录 / make room: what cannot be recorded is not answered",
+    )
+
+
+def _store_file(settings: Settings) -> Iterator[Finding]:
+    path = _path(settings)
+    if not path.exists():
+        return
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077 and path.resolve().parent.stat().st_mode & 0o077:
+        yield Finding("wrong", "数据库文件权限 the store's permissions", f"{path} {mode:o}", f"chmod 600 {path}")
+    kind = _file_system(path.resolve())
+    if kind in NETWORK_FILE_SYSTEMS:
+        told = f"{path} 位于网络文件系统 {kind} / is on a network file system"
+        yield Finding("wrong", "数据库位置 the store's place", told, "放到本机磁盘 / WAL needs a disk of this machine: set SURGATE_VAR_DIR")
+
+
+def _path(settings: Settings) -> Path:
+    """The file of the embedded store."""
+    return Path(settings.database.removeprefix(_SQLITE))
+
+
+def _file_system(path: Path) -> str:
+    """The kind of the file system that a path is on, empty where that cannot be told."""
+    mounts = Path("/proc/self/mounts")
+    best, kind = "", ""
+    for line in mounts.read_text(encoding="utf-8").splitlines() if mounts.exists() else ():
+        point, found = line.split()[1:3]
+        if path.is_relative_to(point) and len(point) >= len(best):
+            best, kind = point, found
+    return kind
+
+
+def _limits() -> Iterator[Finding]:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = soft >= MIN_OPEN_FILES or soft == resource.RLIM_INFINITY
+    yield Finding("good" if enough else "wrong", "打开文件上限 open files", str(soft), "" if enough else f"ulimit -n {MIN_OPEN_FILES * 8}")
+    yield Finding("good", "SQLite", sqlite3.sqlite_version)
+
+
+async def _store(settings: Settings) -> list[Finding]:
+    what = "数据库 SURGATE_DATABASE_URL"
+    if not _path(settings).exists():
+        return [
+            Finding(
+                "note",
+                what,
+                "尚不存在 / is not there yet",
+                "surgate serve 或 surgate migrate 会创建 / is made by `surgate serve` or `surgate migrate`",
+            )
+        ]
+    database = Database(settings.database)
+    try:
+        async with database.read() as connection:
+            return [Finding("good", what, "可达 / reachable"), *await _content(settings, connection)]
+    except (SQLAlchemyError, OSError) as error:
+        told = f"{type(error).__name__}: {getattr(error, 'orig', error)}"
+        return [
+            Finding(
+                "wrong", what, told, "检查文件与权限；文件损坏时从备份恢复 / look at the file and its permissions; restore a damaged one"
+            )
+        ]
+    finally:
+        await database.close()
+
+
+async def _content(settings: Settings, connection: AsyncConnection) -> list[Finding]:
+    current = await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
+    if current != newest():
+        return [Finding("wrong", "表结构 tables", f"{current or '无 none'}, 应为 should be {newest()}", "surgate migrate")]
+    findings = [Finding("good", "表结构 tables", current or "")]
+    codes = await hospitals.codes(connection)
+    mend = "surgate import PACK_DIR, 或 or SURGATE_DEMO=1 surgate serve"
+    findings.append(Finding("good", "医院 hospitals", ", ".join(codes)) if codes else Finding("wrong", "医院 hospitals", "无 none", mend))
+    live = [key for key in await keys.load(connection) if key.revoked_at is None]
+    findings.append(
+        Finding("good", "密钥 keys", str(len(live))) if live else Finding("wrong", "密钥 keys", "无 none", "surgate keys create")
+    )
+    findings += _demo_keys(settings, live)
+    count = (await connection.execute(select(func.count()).select_from(tables.decisions))).scalar()
+    findings.append(Finding("good", "决定 decisions recorded", str(count)))
+    return findings
+
+
+def _demo_keys(settings: Settings, live: list[keys.Key]) -> Iterator[Finding]:
+    what = "演示密钥 demo keys"
+    demo = [key for key in live if key.is_demo]
+    if demo and not settings.loopback:
+        yield Finding("wrong", what, f"{len(demo)}, 而服务对外 / and the service is reachable", "surgate keys revoke --demo")
+    file = settings.demo_keys_file
+    if not file.exists():
+        return
+    mode = stat.S_IMODE(file.stat().st_mode)
+    if mode & 0o077:
+        yield Finding("wrong", what, f"{file} {mode:o}", f"chmod 600 {file}")
+    try:
+        texts = msgspec.json.decode(file.read_bytes(), type=dict[str, str])
+    except (OSError, msgspec.DecodeError):
+        texts = {}
+    by_id = {key.id: key for key in demo}
+    opening = [
+        role for role, text in texts.items() if (sent := keys.split(text)) and sent[0] in by_id and by_id[sent[0]].opens_with(sent[1])
+    ]
+    stale = len(texts) - len(opening)
+    told = f"{file}: {len(opening)} 个有效 valid" + (f", {stale} 个失效 stale" if stale else "")
+    yield Finding(
+        "note" if stale or not texts else "good",
+        what,
+        told,
+        "SURGATE_DEMO=1 surgate serve 会更新 / renews them" if stale or not texts else "",
+    )
+
+
+def _listening(settings: Settings) -> Iterator[Finding]:
+    what = f"端口 {settings.host}:{settings.port}"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 — what to ask, not what to listen on
+    try:
+        with socket.create_connection((host, settings.port), timeout=2):
+            pass
+    except OSError:
+        yield Finding("note", what, "无服务 / nobody listens", "surgate serve")
+        return
+    ready, told = _ask(host, settings.port)
+    mend = "换 SURGATE_PORT，或停掉占用者 / another SURGATE_PORT, or stop who holds it"
+    yield Finding("good", what, told) if ready else Finding("wrong", what, told, mend)
+
+
+def _ask(host: str, port: int) -> tuple[bool, str]:
+    connection = http.client.HTTPConnection(host, port, timeout=5)
+    try:
+        connection.request("GET", "/healthz")
+        answer = connection.getresponse()
+        alive = answer.status == http.HTTPStatus.OK and answer.read() == b'{"status":"ok"}'
+    except (OSError, http.client.HTTPException) as error:
+        return False, f"没有回答 / does not answer: {type(error).__name__}"
+    finally:
+        connection.close()
+    return alive, "Surgate 在服务 / is served" if alive else "被其他程序占用 / another program is there"

@@ -1,0 +1,78 @@
+"""One worker process: `python -m app.serving.worker LISTENER LIFELINE SLOT`, started by the supervisor with two descriptors.
+
+The worker says on the lifeline that it is ready, and stops when the lifeline ends: a worker never outlives its supervisor unnoticed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from types import FrameType
+
+import uvicorn
+
+from app.main import Gateway
+from app.settings import Settings, read_settings
+from app.telemetry.logs import configure
+from app.telemetry.memory import Memory
+from app.telemetry.meters import Meters
+
+READY = b"ready"
+
+KEEP_ALIVE_SECONDS = 75
+"""Longer than what clients and proxies keep idle connections for, so that it is they who close them and no request crosses a close."""
+
+
+class Worker(uvicorn.Server):
+    """A server that is told to stop by SIGTERM or by the end of its lifeline; SIGINT of a terminal is the supervisor's to handle."""
+
+    def __init__(self, config: uvicorn.Config, lifeline: socket.socket) -> None:
+        super().__init__(config)
+        self._lifeline = lifeline
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if sig == signal.SIGTERM:
+            self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._lifeline.send(READY)
+        asyncio.get_running_loop().add_reader(self._lifeline, self._lifeline_ended)
+
+    def _lifeline_ended(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._lifeline)
+        self.should_exit = True
+
+
+def config_of(settings: Settings, gateway: Gateway) -> uvicorn.Config:
+    """How uvicorn serves a gateway."""
+    return uvicorn.Config(
+        gateway,
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies or None,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=settings.stop_seconds,
+    )
+
+
+def main(listener: int, lifeline: int, slot: int) -> None:
+    """Serve until told to stop."""
+    settings = read_settings(dict(os.environ))
+    configure(settings.log_level, slot)
+    meters = Meters(Memory(settings.metrics_folder, slot))
+    gateway = Gateway(settings, meters, shared_metrics=settings.metrics_folder, logs=True)
+    worker = Worker(config_of(settings, gateway), socket.socket(fileno=lifeline))
+    worker.run([socket.socket(fileno=listener)])
+
+
+if __name__ == "__main__":
+    main(*(int(argument) for argument in sys.argv[1:]))

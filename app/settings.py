@@ -1,0 +1,107 @@
+"""All settings: one frozen class, read from the environment (prefix `SURGATE_`), refused at the start where wrong."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from app.errors import SurgateError
+
+PREFIX = "SURGATE_"
+
+
+class BadSettings(SurgateError):
+    """A setting is unknown or malformed. The text names each with its variable."""
+
+
+class Settings(BaseModel):
+    """What a deployment decides. Every field is a variable `SURGATE_<NAME>`; times are in seconds, sizes in what the name says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    database_url: Annotated[str, Field(description="Where everything is kept: sqlite+aiosqlite:///PATH; empty: VAR_DIR/surgate.db")] = ""
+    host: Annotated[str, Field(description="Address to listen on")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535, description="Port to listen on")] = 8080
+    workers: Annotated[int, Field(ge=1, le=64, description="Worker processes on this machine")] = 1
+    var_dir: Annotated[Path, Field(description="Folder for the embedded store and the demo keys")] = Path("var")
+    demo: Annotated[bool, Field(description="Keep demo keys in VAR_DIR/demo-keys.json; only on a loopback address")] = False
+    lease_seconds: Annotated[
+        float, Field(gt=0, le=10, description="How long a worker may trust its memory without looking at the change log")
+    ] = 1.0
+    follow_seconds: Annotated[float, Field(gt=0, le=5, description="How often a worker looks at the change log")] = 0.05
+    max_waiting_checks: Annotated[int, Field(ge=1, le=100_000, description="Checks that may wait for the record at once, per worker")] = (
+        2000
+    )
+    failed_keys_per_minute: Annotated[int, Field(ge=1, le=10_000, description="Wrong keys from one address before 429")] = 30
+    stop_seconds: Annotated[int, Field(ge=1, le=600, description="How long a stop waits for the requests in flight")] = 15
+    ops_networks: Annotated[str, Field(description="Networks, by commas, that may read /metrics without a key; loopback always may")] = ""
+    trusted_proxies: Annotated[str, Field(description="Addresses, by commas, whose X-Forwarded-For is believed; empty: none")] = ""
+    access_log: Annotated[bool, Field(description="One log line per request")] = True
+    log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR")] = "INFO"
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, url: str) -> str:
+        if url and not url.startswith("sqlite+aiosqlite:///"):
+            raise ValueError("must begin with sqlite+aiosqlite:///")
+        return url
+
+    @field_validator("ops_networks", "trusted_proxies")
+    @classmethod
+    def _networks_only(cls, text: str) -> str:
+        networks_of(text)
+        return text
+
+    @property
+    def database(self) -> str:
+        """The database's URL, the embedded store's by default."""
+        return self.database_url or f"sqlite+aiosqlite:///{(self.var_dir / 'surgate.db').resolve()}"
+
+    @property
+    def demo_keys_file(self) -> Path:
+        return self.var_dir / "demo-keys.json"
+
+    @property
+    def metrics_folder(self) -> Path:
+        """Where the workers of one service share their counters."""
+        return self.var_dir / "metrics"
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the service."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def networks_of(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """The networks in a list with commas. Raises `ValueError` for what is none."""
+    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+
+
+def read_settings(environment: dict[str, str]) -> Settings:
+    """The settings of an environment.
+
+    Raises:
+        BadSettings: a variable with our prefix that is no setting, or a value that a setting does not take; all are named.
+    """
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
+    wrong = [f"{name}: 未知设置 / unknown setting; known are {', '.join(sorted(known))}" for name in unknown]
+    given = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items() if name in known}
+    try:
+        settings = Settings.model_validate(given)
+    except ValidationError as error:
+        wrong += [f"{PREFIX}{'.'.join(str(p) for p in e['loc']).upper()}: {e['msg']}（{e['input']!r}）" for e in error.errors()]
+        raise BadSettings("\n".join(wrong)) from None
+    if settings.demo and not settings.loopback:
+        wrong.append(f"{PREFIX}HOST: 演示密钥只能用于本机地址 / demo keys exist only on a loopback address, not {settings.host}")
+    if wrong:
+        raise BadSettings("\n".join(wrong))
+    return settings

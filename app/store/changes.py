@@ -1,0 +1,163 @@
+"""The change log: every change of grants, people, catalog, technologies or policy is one row, in order; its number is the matrix version.
+
+A change is one transaction that also appends here, and it is in force everywhere when `in_force` returns: each live worker has acknowledged
+its version, or that worker's lease has run out, after which the worker looks at the log before it trusts its memory again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.store import tables
+from app.store.database import Database
+
+POLL_SECONDS = 0.01
+"""How often a change looks whether all workers have acknowledged it."""
+
+LEASE_MARGIN_SECONDS = 0.25
+"""Added to a lease that is waited for: the clocks of one machine's processes are one clock, but writing it down takes time."""
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One change. `people`: the staff numbers whose rows changed; None where the whole hospital is to be read again."""
+
+    hospital: str
+    by: str
+    kind: str
+    subject: str
+    action: str
+    reason: str = ""
+    document_no: str = ""
+    people: tuple[str, ...] | None = None
+    detail: Any = None
+
+
+class Logged(msgspec.Struct, frozen=True):
+    """What a reader of the log needs: the version, the hospital, what kind of thing, whose rows changed."""
+
+    seq: int
+    hospital: str
+    kind: str
+    people: tuple[str, ...] | None
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A change as it is read by people: who changed what, when, why and on which document. `detail`: before and after, as plain JSON."""
+
+    version: int
+    at: datetime
+    by: str
+    kind: str
+    subject: str
+    action: str
+    reason: str
+    document_no: str
+    detail: Any
+
+
+async def append(connection: AsyncConnection, change: Change, at: datetime) -> int:
+    """Append a change within the transaction that makes it; the matrix version that it gives."""
+    result = await connection.execute(
+        tables.changes.insert().values(
+            hospital=change.hospital,
+            at=_text(at),
+            by=change.by,
+            kind=change.kind,
+            subject=change.subject,
+            action=change.action,
+            reason=change.reason,
+            document_no=change.document_no,
+            people=None if change.people is None else msgspec.json.encode(change.people),
+            detail=msgspec.json.encode(change.detail),
+        )
+    )
+    made = result.inserted_primary_key
+    assert made is not None
+    return int(made[0])
+
+
+async def since(connection: AsyncConnection, seq: int) -> list[Logged]:
+    """The changes after a version, oldest first."""
+    log = tables.changes
+    rows = await connection.execute(select(log.c.seq, log.c.hospital, log.c.kind, log.c.people).where(log.c.seq > seq).order_by(log.c.seq))
+    return [
+        Logged(r.seq, r.hospital, r.kind, None if r.people is None else msgspec.json.decode(r.people, type=tuple[str, ...])) for r in rows
+    ]
+
+
+async def entries(
+    connection: AsyncConnection,
+    hospital: str,
+    since: datetime | None,
+    kind: str | None,
+    subject: str | None,
+    before: int | None,
+    limit: int,
+) -> list[Entry]:
+    """A hospital's changes for people to read, newest first: from an instant on, of a kind, of a subject, older than a version."""
+    log = tables.changes
+    query = select(log).where(log.c.hospital == hospital).order_by(log.c.seq.desc()).limit(limit)
+    if since is not None:
+        query = query.where(log.c.at >= _text(since))
+    if kind is not None:
+        query = query.where(log.c.kind == kind)
+    if subject is not None:
+        query = query.where(log.c.subject == subject)
+    if before is not None:
+        query = query.where(log.c.seq < before)
+    return [
+        Entry(
+            version=row.seq,
+            at=datetime.fromisoformat(row.at),
+            by=row.by,
+            kind=row.kind,
+            subject=row.subject,
+            action=row.action,
+            reason=row.reason,
+            document_no=row.document_no,
+            detail=msgspec.json.decode(row.detail),
+        )
+        for row in await connection.execute(query)
+    ]
+
+
+async def latest(connection: AsyncConnection) -> int:
+    """The number of the last change of any hospital."""
+    return (await connection.execute(select(func.max(tables.changes.c.seq)))).scalar() or 0
+
+
+async def acknowledge(connection: AsyncConnection, worker: str, seq: int, lease_until: datetime) -> None:
+    """A worker says which version it honours, and until when it will trust its memory without looking."""
+    values = {"id": worker, "acknowledged": seq, "lease_until": _text(lease_until)}
+    statement = insert(tables.workers).values(values)
+    await connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
+
+
+async def sign_off(connection: AsyncConnection, worker: str) -> None:
+    """A worker stops: nobody waits for it any more."""
+    await connection.execute(delete(tables.workers).where(tables.workers.c.id == worker))
+
+
+async def in_force(database: Database, seq: int, but: Collection[str] = ()) -> None:
+    """Return when every live worker honours that version, or cannot but look before it answers."""
+    while True:
+        now = datetime.now(UTC) - timedelta(seconds=LEASE_MARGIN_SECONDS)
+        workers = tables.workers
+        behind = select(workers.c.id).where(workers.c.acknowledged < seq, workers.c.lease_until > _text(now))
+        async with database.read() as connection:
+            waiting = set((await connection.execute(behind)).scalars()) - set(but)
+        if not waiting:
+            return
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def _text(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,64 @@
+"""The database: one engine per process, reads and writes as distinct transactions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+BUSY_TIMEOUT_MS = 10_000
+"""How long a writer waits for another process's transaction before it fails."""
+
+
+class Database:
+    """A pool of connections to the store.
+
+    SQLite runs in WAL mode with synchronous=FULL: a transaction that was committed is on stable storage.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.engine: AsyncEngine = create_async_engine(url, pool_size=8, max_overflow=0, pool_timeout=30)
+        event.listen(self.engine.sync_engine, "connect", _prepare)
+        event.listen(self.engine.sync_engine, "begin", _begin)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that only reads: one consistent state."""
+        async with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that writes; committed at the end, rolled back where anything raises. It takes the write lock at its start, so that
+        what it reads cannot change before it writes."""
+        async with self.engine.connect() as connection:
+            connection = await connection.execution_options(surgate_write=True)
+            async with connection.begin():
+                yield connection
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self.engine.dispose()
+
+
+def _prepare(connection: Any, _record: Any) -> None:
+    # The driver's own transaction handling is off: BEGIN is ours, so that a writer takes its lock at once.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "cache_size=-65536",
+        "temp_store=MEMORY",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Any) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("surgate_write") else "BEGIN")

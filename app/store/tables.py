@@ -1,0 +1,248 @@
+"""The tables. Everything carries the hospital; a hospital's rows are its own.
+
+Engine values that no query looks into (technologies, a hospital's settings) are kept as JSON documents beside their key. The record keeps the
+order as received and the answer as sent, byte for byte.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Date,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_HOSPITAL = "hospitals.code"
+
+
+def _hospital() -> Column[str]:
+    return Column("hospital", String(64), ForeignKey(_HOSPITAL), nullable=False)
+
+
+def _documentation() -> Column[bytes]:
+    return Column("documentation", LargeBinary, comment="JSON: what people note beside it (remark, made, source), for exports")
+
+
+hospitals = Table(
+    "hospitals",
+    metadata,
+    Column("code", String(64), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("time_zone", String(64), nullable=False),
+    Column("province", Text, nullable=False, server_default=""),
+    Column("settings", LargeBinary, nullable=False, comment="JSON: departments, policy, paediatric, office hours, builds_on, notify"),
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True, comment="The matrix version"),
+    _hospital(),
+    Column("at", String(40), nullable=False, comment="RFC 3339, UTC"),
+    Column("by", String(64), nullable=False, comment="Staff number of who changed it, or the client's name"),
+    Column("kind", String(32), nullable=False, comment="grant, staff, technology, import, ..."),
+    Column("subject", Text, nullable=False, comment="What was changed: a grant's id, a staff number, a technology's id, an import's kind"),
+    Column("action", String(32), nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("document_no", Text, nullable=False, server_default=""),
+    Column("people", LargeBinary, comment="JSON list of staff numbers whose rows changed; NULL: read the whole hospital again"),
+    Column("detail", LargeBinary, nullable=False, comment="JSON: before and after"),
+    Index("ix_changes_hospital_seq", "hospital", "seq"),
+    sqlite_autoincrement=True,
+)
+
+catalog = Table(
+    "catalog",
+    metadata,
+    _hospital(),
+    Column("position", Integer, nullable=False),
+    Column("entry", LargeBinary, nullable=False, comment="JSON of an Entry"),
+    Column("documentation", LargeBinary, nullable=False, comment="JSON: columns for people"),
+    UniqueConstraint("hospital", "position"),
+)
+
+aliases = Table(
+    "aliases",
+    metadata,
+    _hospital(),
+    Column("code", String(64), nullable=False),
+    Column("national_code", String(64), nullable=False),
+    _documentation(),
+    UniqueConstraint("hospital", "code"),
+)
+
+technologies = Table(
+    "technologies",
+    metadata,
+    _hospital(),
+    Column("id", String(64), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("technology", LargeBinary, nullable=False, comment="JSON of a Technology, its stop left out"),
+    Column("stopped", Boolean, nullable=False, server_default="0"),
+    Column("stopped_by_hand", Boolean, nullable=False, server_default="0", comment="Set through the API: no file undoes it"),
+    _documentation(),
+    UniqueConstraint("hospital", "id"),
+)
+
+staff = Table(
+    "staff",
+    metadata,
+    _hospital(),
+    Column("staff", String(64), nullable=False),
+    Column("department", Text, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("suspended_by_hand", Boolean, nullable=False, server_default="0", comment="Set through the API: no file undoes it"),
+    Column("person", LargeBinary, nullable=False, comment="JSON of a Staff, its status left out"),
+    _documentation(),
+    UniqueConstraint("hospital", "staff"),
+)
+
+grants = Table(
+    "grants",
+    metadata,
+    _hospital(),
+    Column("id", String(64), nullable=False),
+    Column("staff", String(64), nullable=False),
+    Column("scope_type", String(16), nullable=False),
+    Column("scope", String(128), nullable=False),
+    Column("department", Text, nullable=False, server_default=""),
+    Column("role", String(16), nullable=False),
+    Column("valid_from", Date, nullable=False),
+    Column("valid_to", Date),
+    Column("last_evaluated", Date),
+    Column("document_no", Text, nullable=False, server_default=""),
+    Column("state", String(16), nullable=False),
+    Column("state_by_hand", Boolean, nullable=False, server_default="0", comment="Set through the API: no file undoes it"),
+    Column("retired", Boolean, nullable=False, server_default="0", comment="Left out of a file that replaced the matrix"),
+    _documentation(),
+    UniqueConstraint("hospital", "id"),
+    Index("ix_grants_hospital_staff", "hospital", "staff"),
+    Index("ix_grants_hospital_scope", "hospital", "scope_type", "scope"),
+)
+
+credentials = Table(
+    "credentials",
+    metadata,
+    _hospital(),
+    Column("staff", String(64), nullable=False),
+    Column("technology", String(64), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("issued_on", Date, nullable=False),
+    Column("issuer", Text, nullable=False, server_default=""),
+    _documentation(),
+    Index("ix_credentials_hospital_staff", "hospital", "staff"),
+)
+
+volumes = Table(
+    "volumes",
+    metadata,
+    _hospital(),
+    Column("staff", String(64), nullable=False),
+    Column("scope_type", String(16), nullable=False),
+    Column("scope", String(128), nullable=False),
+    Column("year", Integer, nullable=False),
+    Column("operator_cases", Integer, nullable=False),
+    Column("supervised_cases", Integer, nullable=False),
+    Column("last_case_on", Date),
+    _documentation(),
+    Index("ix_volumes_hospital_staff", "hospital", "staff"),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String(32), primary_key=True, comment="The public part of the key"),
+    _hospital(),
+    Column(
+        "client", String(64), nullable=False, comment="Idempotency and the client's own decisions go by it, so that a rotated key goes on"
+    ),
+    Column("roles", Text, nullable=False, comment="Blank-separated"),
+    Column("staff", String(64), comment="The person it is bound to"),
+    Column("salt", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("created_at", String(40), nullable=False),
+    Column("revoked_at", String(40)),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("acknowledged", Integer, nullable=False, comment="The version whose changes it honours"),
+    Column("lease_until", String(40), nullable=False, comment="RFC 3339, UTC: until then it trusts its memory"),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("id", String(36), nullable=False, unique=True),
+    _hospital(),
+    Column("client", String(64), nullable=False),
+    Column("request_id", String(64), nullable=False),
+    Column("content", LargeBinary, nullable=False, comment="Hash of the order, white space and key order aside"),
+    Column("at", String(40), nullable=False, comment="RFC 3339, UTC"),
+    Column("day", String(10), nullable=False, comment="The hospital's day, for statistics"),
+    Column("checkpoint", String(16), nullable=False),
+    Column("case_id", String(64), nullable=False),
+    Column("patient_id", String(64), nullable=False),
+    Column("decision", String(16), nullable=False),
+    Column("matrix_version", Integer),
+    Column("engine_version", String(32), nullable=False),
+    Column("policy_version", String(32), nullable=False),
+    Column("key_id", String(32), nullable=False),
+    Column("order", LargeBinary, nullable=False, comment="The order as received"),
+    Column("answer", LargeBinary, nullable=False, comment="The answer as sent"),
+    Column("past", LargeBinary, nullable=False, comment="JSON of a PastDecision: what later checkpoints are judged against"),
+    UniqueConstraint("hospital", "client", "request_id"),
+    Index("ix_decisions_hospital_case", "hospital", "case_id", "seq"),
+    Index("ix_decisions_hospital_at", "hospital", "at"),
+    Index("ix_decisions_hospital_day", "hospital", "day", "decision"),
+    sqlite_autoincrement=True,
+)
+
+decision_terms = Table(
+    "decision_terms",
+    metadata,
+    Column("hospital", String(64), nullable=False),
+    Column("kind", String(16), nullable=False, comment="operator, code, reason, department, confirm"),
+    Column("value", Text, nullable=False),
+    Column("decision_id", String(36), nullable=False),
+    Column("at", String(40), nullable=False),
+    Index("ix_decision_terms_lookup", "hospital", "kind", "value", "at"),
+    Index("ix_decision_terms_decision", "decision_id"),
+)
+
+reads = Table(
+    "reads",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    _hospital(),
+    Column("at", String(40), nullable=False, comment="RFC 3339, UTC"),
+    Column("key_id", String(32), nullable=False),
+    Column("client", String(64), nullable=False),
+    Column("staff", String(64), comment="The person that the key is bound to"),
+    Column("kind", String(16), nullable=False, comment="decision, decisions, case"),
+    Column("subject", Text, nullable=False, comment="What was asked for: a decision's id, a case's id, the filters as JSON"),
+    Column("found", LargeBinary, nullable=False, comment="JSON list of the ids of the decisions that were shown"),
+    Index("ix_reads_hospital_at", "hospital", "at"),
+    sqlite_autoincrement=True,
+)

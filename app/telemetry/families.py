@@ -1,0 +1,63 @@
+"""Every metric there is: its name, kind, labels, and for a histogram its bounds."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+RECORDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
+
+
+class Family(NamedTuple):
+    """One metric. Counters and histograms are summed over the workers; a gauge is told of each, with the label `worker`."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    text: str
+    labels: tuple[str, ...] = ()
+    bounds: tuple[float, ...] = ()
+
+
+DECISIONS = Family("surgate_decisions", "counter", "Decisions recorded", ("checkpoint", "decision"))
+REASONS = Family("surgate_decision_reasons", "counter", "Decisions recorded, by each reason code found in them", ("reason",))
+REPLAYS = Family("surgate_replays", "counter", "First answers given again under their request id")
+PARTS = Family(
+    "surgate_check_part_seconds",
+    "histogram",
+    "Time of a check's parts: admission (an earlier answer, the case so far, the lease), engine, record (until it is on stable storage)",
+    ("part",),
+    SECONDS,
+)
+COMMIT_RECORDS = Family("surgate_commit_records", "histogram", "Decisions in one commit", (), RECORDS)
+COMMIT_SECONDS = Family("surgate_commit_seconds", "histogram", "Time of a commit", (), SECONDS)
+WAITING = Family("surgate_records_waiting", "gauge", "Decisions that waited for the next commit when the last one ended")
+REQUESTS = Family("surgate_http_requests", "counter", "Requests answered", ("method", "route", "status"))
+REQUEST_SECONDS = Family(
+    "surgate_http_request_seconds", "histogram", "Time from a request's head to the end of its answer", ("route",), SECONDS
+)
+IN_FLIGHT = Family("surgate_http_requests_in_flight", "gauge", "Requests that are being answered")
+MATRIX_VERSION = Family("surgate_matrix_version", "gauge", "Version of the grant matrix that the worker judges by", ("hospital",))
+MATRIX_CONFIRMED = Family(
+    "surgate_matrix_confirmed_timestamp_seconds", "gauge", "When the worker last held its matrix against the change log"
+)
+STARTED = Family("surgate_worker_start_timestamp_seconds", "gauge", "When the worker started")
+STARTS = Family(
+    "surgate_worker_starts", "counter", "Workers started since the service started; more than there are workers: some ended by themselves"
+)
+
+FAMILIES = (
+    DECISIONS,
+    REASONS,
+    REPLAYS,
+    PARTS,
+    COMMIT_RECORDS,
+    COMMIT_SECONDS,
+    WAITING,
+    REQUESTS,
+    REQUEST_SECONDS,
+    IN_FLIGHT,
+    MATRIX_VERSION,
+    MATRIX_CONFIRMED,
+    STARTED,
+    STARTS,
+)

@@ -1,0 +1,171 @@
+"""The instruments of one worker, and the few lines by which the rest of the program reports to them.
+
+Labels are looked up once per series, not per check; what a check costs here is measured in `docs/decisions/`.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Protocol
+
+from app.engine.model import Decision
+from app.telemetry import families
+from app.telemetry.families import Family
+from app.telemetry.memory import Memory
+
+_clock = time.perf_counter
+
+
+class Counter:
+    """A number that only grows."""
+
+    __slots__ = ("_cells",)
+
+    def __init__(self, memory: Memory, family: Family, *labels: str) -> None:
+        self._cells = memory.cells(family, labels)
+
+    def add(self, count: float = 1.0) -> None:
+        self._cells[0] += count
+
+
+class Gauge:
+    """A number as it is now."""
+
+    __slots__ = ("_cells",)
+
+    def __init__(self, memory: Memory, family: Family, *labels: str) -> None:
+        self._cells = memory.cells(family, labels)
+
+    def set(self, value: float) -> None:
+        self._cells[0] = value
+
+    def add(self, difference: float) -> None:
+        self._cells[0] += difference
+
+
+class Histogram:
+    """How often a value fell between which bounds, and the sum of all values."""
+
+    __slots__ = ("_bounds", "_cells")
+
+    def __init__(self, memory: Memory, family: Family, *labels: str) -> None:
+        self._bounds = family.bounds
+        self._cells = memory.cells(family, labels)
+
+    def observe(self, value: float) -> None:
+        cells = self._cells
+        cells[bisect_left(self._bounds, value)] += 1.0
+        cells[-1] += value
+
+
+class Versioned(Protocol):
+    """A hospital in a worker's memory."""
+
+    version: int
+
+
+class CheckWatch:
+    """The parts of one check, each ended by a call."""
+
+    __slots__ = ("_mark", "_meters")
+
+    def __init__(self, meters: Meters) -> None:
+        self._meters = meters
+        self._mark = _clock()
+
+    def admitted(self) -> None:
+        """What must be known first is known."""
+        self._end(self._meters.admission)
+
+    def judged(self) -> None:
+        """The engine has decided."""
+        self._end(self._meters.engine)
+
+    def recorded(self, decision: Decision, *, replayed: bool) -> None:
+        """It is on stable storage; `replayed`: another copy of the request came first, whose answer is given."""
+        self._end(self._meters.record)
+        if replayed:
+            self._meters.replays.add()
+        else:
+            self._meters.count(decision)
+
+    def _end(self, part: Histogram) -> None:
+        now = _clock()
+        part.observe(now - self._mark)
+        self._mark = now
+
+
+class Meters:
+    """All instruments of one worker."""
+
+    def __init__(self, memory: Memory | None = None) -> None:
+        self.memory = memory or Memory()
+        self.admission, self.engine, self.record = (
+            Histogram(self.memory, families.PARTS, part) for part in ("admission", "engine", "record")
+        )
+        self.replays = Counter(self.memory, families.REPLAYS)
+        self.in_flight = Gauge(self.memory, families.IN_FLIGHT)
+        self._commit_records = Histogram(self.memory, families.COMMIT_RECORDS)
+        self._commit_seconds = Histogram(self.memory, families.COMMIT_SECONDS)
+        self._waiting = Gauge(self.memory, families.WAITING)
+        self._confirmed = Gauge(self.memory, families.MATRIX_CONFIRMED)
+        self._decisions: dict[tuple[str, str], Counter] = {}
+        self._reasons: dict[str, Counter] = {}
+        self._versions: dict[str, Gauge] = {}
+        self._requests: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        Gauge(self.memory, families.STARTED).set(time.time())
+        Counter(self.memory, families.STARTS).add()
+
+    def check(self) -> CheckWatch:
+        """A check begins."""
+        return CheckWatch(self)
+
+    def count(self, decision: Decision) -> None:
+        """Count a decision by its outcome and by each of its reasons, once."""
+        key = (decision.checkpoint, decision.decision)
+        counter = self._decisions.get(key)
+        if counter is None:
+            counter = self._decisions[key] = Counter(self.memory, families.DECISIONS, decision.checkpoint.value, decision.decision.value)
+        counter.add()
+        found = {finding.code for finding in decision.findings}
+        for procedure in decision.procedures:
+            found.update([finding.code for finding in procedure.findings])
+        for member in decision.team:
+            found.update([finding.code for finding in member.findings])
+        for code in found:
+            reason = self._reasons.get(code)
+            if reason is None:
+                reason = self._reasons[code] = Counter(self.memory, families.REASONS, code)
+            reason.add()
+
+    @contextmanager
+    def commit(self, records: int, waiting: Callable[[], int]) -> Iterator[None]:
+        """A commit of so many records; `waiting` tells how many wait for the next. One that fails is not counted."""
+        began = _clock()
+        yield
+        self._commit_seconds.observe(_clock() - began)
+        self._commit_records.observe(records)
+        self._waiting.set(waiting())
+
+    def confirmed(self, hospitals: Mapping[str, Versioned], at: datetime) -> None:
+        """The matrix was held against the change log."""
+        self._confirmed.set(at.timestamp())
+        for code, hospital in hospitals.items():
+            gauge = self._versions.get(code)
+            if gauge is None:
+                gauge = self._versions[code] = Gauge(self.memory, families.MATRIX_VERSION, code)
+            gauge.set(hospital.version)
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """A request was answered. `route`: its template, never the path itself."""
+        key = (method, route, status)
+        made = self._requests.get(key)
+        if made is None:
+            counter = Counter(self.memory, families.REQUESTS, method, route, str(status))
+            made = self._requests[key] = (counter, Histogram(self.memory, families.REQUEST_SECONDS, route))
+        made[0].add()
+        made[1].observe(seconds)
