@@ -28,21 +28,22 @@ class Guard:
         return self.key(authorization, address)
 
     def key(self, authorization: str | None, address: str) -> Key:
-        """The key that was sent.
+        """The key that was sent. A good one always opens, whoever else fails from that address: an emergency is never locked out by a neighbour
+        behind the same router.
 
         Raises:
             Unauthenticated: there is none, it is unknown, wrong or revoked. It does not say which.
             TooMany: that address failed too often within a minute.
         """
+        key = self._known(authorization)
+        if key is not None:
+            return key
         since, count = self._failures.get(address, (0.0, 0))
         fresh = time.monotonic() - since > WINDOW_SECONDS
         if count >= self._most and not fresh:
             raise TooMany("too many failed attempts from this address")
-        key = self._known(authorization)
-        if key is None:
-            self._remember(address, 1 if fresh else count + 1, time.monotonic() if fresh else since)
-            raise Unauthenticated("Authorization: Bearer KEY")
-        return key
+        self._remember(address, 1 if fresh else count + 1, time.monotonic() if fresh else since)
+        raise Unauthenticated("Authorization: Bearer KEY")
 
     def _known(self, authorization: str | None) -> Key | None:
         scheme, _, text = (authorization or "").partition(" ")

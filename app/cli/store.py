@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
-from app.cli.common import pack_failure, progress_line, with_store
+from app.cli.common import failure, pack_failure, progress_line, with_store
 from app.imports.pack import ImportResult, import_pack
+from app.imports.run import NeedsConfirmation
+from app.imports.steps import Mode
 from app.packs.problems import PackError
 from app.store.database import Database
 from app.store.migrate import migrate
@@ -23,18 +25,24 @@ def migrate_command() -> None:
 @click.command(name="import")
 @click.argument("pack", metavar="PACK_DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Only say what it would change.")
-def import_command(pack: Path, dry_run: bool) -> None:
+@click.option(
+    "--mode", type=click.Choice([mode.value for mode in Mode]), default=Mode.MERGE.value, help="replace also retires what is absent."
+)
+@click.option("--confirm", is_flag=True, help="Also do what loosens: it is listed, and refused without this.")
+def import_command(pack: Path, dry_run: bool, mode: str, confirm: bool) -> None:
     """Import a hospital's pack, all or nothing; a hospital that is not there yet is made."""
 
     async def run(database: Database) -> ImportResult:
         await migrate(database)
         with progress_line() as progress:
-            return await import_pack(database, pack, dry_run, progress=progress)
+            return await import_pack(database, pack, dry_run, mode=Mode(mode), confirm=confirm, progress=progress)
 
     try:
         result = with_store(run)
     except PackError as error:
         raise pack_failure(error) from None
+    except NeedsConfirmation as error:
+        raise failure(f"{error}\n加上 --confirm 以确认 / add --confirm to confirm") from None
     for warning in result.warnings:
         click.echo(f"注意 note: {warning}")
     done = f"已导入 imported, 版本 version {result.version}" if result.applied else "试运行，未改动 dry run, nothing was changed"

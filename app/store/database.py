@@ -20,7 +20,7 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        self.engine: AsyncEngine = create_async_engine(url, pool_size=8, max_overflow=0, pool_timeout=30)
+        self.engine: AsyncEngine = create_async_engine(url, hide_parameters=True, pool_size=8, max_overflow=0, pool_timeout=30)
         event.listen(self.engine.sync_engine, "connect", _prepare)
         event.listen(self.engine.sync_engine, "begin", _begin)
 

@@ -59,7 +59,7 @@ def test_killed_at_any_moment_it_has_every_answer_that_a_client_received(
         for number in range(ROUNDS):
             clients = Clients(service, keys["his"], f"R{number}")
             clients.start()
-            _until(lambda clients=clients: len(clients.answered) >= CLIENTS)  # type: ignore[misc]
+            _until(lambda clients=clients: len(clients.answered) >= CLIENTS)
             time.sleep(random.uniform(0, LONGEST_ROUND_SECONDS))  # the moment is the point
             service.kill()
             clients.join()

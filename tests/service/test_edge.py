@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 async def stranger(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
     """A client on another machine."""
-    transport = httpx.ASGITransport(app=gateway, client=("192.0.2.7", 1))  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(app=gateway, client=("192.0.2.7", 1))
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as made:
         yield made
 

@@ -60,7 +60,8 @@ async def test_a_revoked_key_opens_nothing(client: httpx.AsyncClient, keys: dict
 
 @pytest.mark.anyio
 async def test_pages_hold_every_key_once(client: httpx.AsyncClient, keys: dict[str, str]) -> None:
-    seen, cursor = [], ""
+    seen: list[str] = []
+    cursor: str | None = ""
     while cursor is not None:
         page = (await client.get(f"/v1/keys?limit=4{cursor and f'&cursor={cursor}'}", headers=bearer(keys["admin"]))).json()
         seen += [key["id"] for key in page["items"]]
