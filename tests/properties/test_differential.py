@@ -62,6 +62,8 @@ def compare(world: World, decision: Decision, judged: Judged) -> Iterator[str]:
         ranks = [PRECEDENCE[one.code] for one in found]
         yield from differs("findings by precedence", ranks, sorted(ranks))
     yield from differs("decision", decision.decision, judged.decision)
+    other_patient = world.history is not None and world.history.patient_id != world.order.patient.id
+    yield from differs("flags", decision.flags, ("other_patient",) if other_patient else ())
     yield from differs("overridable", decision.overridable, judged.overridable)
     yield from differs("level", decision.level, judged.level)
     yield from differs("case findings", _found(decision.findings), _found(judged.findings))
