@@ -6,7 +6,7 @@ Adding a rule is adding its function, a row here, its reason code with texts in 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from app.engine.model import Checkpoint, TeamRole, Value
 from app.engine.rules import case, catalog, evidence, grants, people, technology, theatre
@@ -16,13 +16,15 @@ from app.engine.rules.found import Found
 class Rule(Value, frozen=True):
     """A rule: the reason codes that it can give, its function, and the attributes of its context that it looks at.
 
-    `about_operator`: it looks at the person named; somebody else might pass it.
+    `about_operator`: it looks at the person named; somebody else might pass it. `looks_for`: what must be there for it to find anything: a
+    technology or a flag of the procedure, or a doubt about the person's standing (`PersonRow.clear_until`); without it, it need not be run.
     """
 
     codes: tuple[str, ...]
     test: Callable[[Any], tuple[Found, ...]]
     sees: tuple[str, ...] = ()
     about_operator: bool = False
+    looks_for: Literal["", "technology", "doubt"] = ""
 
     @property
     def name(self) -> str:
@@ -30,11 +32,13 @@ class Rule(Value, frozen=True):
 
 
 class RuleSet(Value, frozen=True):
-    """The rules of one checkpoint, by subject."""
+    """The rules of one checkpoint, by subject. `plain` are those of `procedure` that can find something where no technology and no flag is
+    there and the operator's standing is beyond doubt: most orders are such."""
 
     case: tuple[Rule, ...]
     procedure: tuple[Rule, ...]
     member: Mapping[TeamRole, tuple[Rule, ...]]
+    plain: tuple[Rule, ...]
 
 
 _STAFF = ("operator.staff",)
@@ -42,19 +46,19 @@ _GRANTS = ("operator.staff", "resolved.entries", "standings", "level", "whole.fi
 _TECHNOLOGY = ("resolved.watch", "whole.diagnoses", "whole.urgency", "technologies", "whole.first_day")
 
 PROCEDURE_RULES = (
-    Rule(("prohibited_technology",), technology.prohibited_technology, _TECHNOLOGY),
-    Rule(("technology_stopped",), technology.technology_stopped, (*_TECHNOLOGY, "resolved.pool")),
-    Rule(("restricted_not_assessed",), technology.restricted_not_assessed, _TECHNOLOGY),
-    Rule(("restricted_filing_due",), technology.restricted_filing_due, _TECHNOLOGY),
-    Rule(("special_approval_missing",), technology.special_approval_missing, (*_TECHNOLOGY, "whole.evidence")),
-    Rule(("staff_unknown",), people.operator_unknown, ("procedure.operator",), about_operator=True),
-    Rule(("license_invalid",), people.operator_license, (*_STAFF, "whole.last_day"), about_operator=True),
-    Rule(("staff_suspended",), people.operator_suspended, _STAFF, about_operator=True),
-    Rule(("trainee_operator",), people.trainee_operator, _STAFF, about_operator=True),
-    Rule(("requalification_due",), people.operator_requalification, _STAFF, about_operator=True),
+    Rule(("prohibited_technology",), technology.prohibited_technology, _TECHNOLOGY, looks_for="technology"),
+    Rule(("technology_stopped",), technology.technology_stopped, (*_TECHNOLOGY, "resolved.pool"), looks_for="technology"),
+    Rule(("restricted_not_assessed",), technology.restricted_not_assessed, _TECHNOLOGY, looks_for="technology"),
+    Rule(("restricted_filing_due",), technology.restricted_filing_due, _TECHNOLOGY, looks_for="technology"),
+    Rule(("special_approval_missing",), technology.special_approval_missing, (*_TECHNOLOGY, "whole.evidence"), looks_for="technology"),
+    Rule(("staff_unknown",), people.operator_unknown, ("procedure.operator",), about_operator=True, looks_for="doubt"),
+    Rule(("license_invalid",), people.operator_license, (*_STAFF, "whole.last_day"), about_operator=True, looks_for="doubt"),
+    Rule(("staff_suspended",), people.operator_suspended, _STAFF, about_operator=True, looks_for="doubt"),
+    Rule(("trainee_operator",), people.trainee_operator, _STAFF, about_operator=True, looks_for="doubt"),
+    Rule(("requalification_due",), people.operator_requalification, _STAFF, about_operator=True, looks_for="doubt"),
     Rule(("code_unknown",), catalog.code_unknown, ("code",)),
     Rule(("department_not_listed",), catalog.department_not_listed, ("code", "whole.department", "resolved.pool")),
-    Rule(("diagnosis_missing",), technology.diagnosis_missing, _TECHNOLOGY),
+    Rule(("diagnosis_missing",), technology.diagnosis_missing, _TECHNOLOGY, looks_for="technology"),
     Rule(("entry_ambiguous",), catalog.entry_ambiguous, _GRANTS, about_operator=True),
     Rule(
         (
@@ -72,11 +76,29 @@ PROCEDURE_RULES = (
         _GRANTS,
         about_operator=True,
     ),
-    Rule(("restricted_training_missing",), technology.restricted_training_missing, (*_TECHNOLOGY, *_STAFF), about_operator=True),
-    Rule(("qualification_unmet",), technology.qualification_unmet, (*_TECHNOLOGY, *_STAFF, "level"), about_operator=True),
-    Rule(("new_project_team_only",), technology.new_project_team_only, (*_TECHNOLOGY, "procedure.operator"), about_operator=True),
+    Rule(
+        ("restricted_training_missing",),
+        technology.restricted_training_missing,
+        (*_TECHNOLOGY, *_STAFF),
+        about_operator=True,
+        looks_for="technology",
+    ),
+    Rule(
+        ("qualification_unmet",),
+        technology.qualification_unmet,
+        (*_TECHNOLOGY, *_STAFF, "level"),
+        about_operator=True,
+        looks_for="technology",
+    ),
+    Rule(
+        ("new_project_team_only",),
+        technology.new_project_team_only,
+        (*_TECHNOLOGY, "procedure.operator"),
+        about_operator=True,
+        looks_for="technology",
+    ),
     Rule(("mdt_missing",), evidence.mdt_missing, ("level", "whole.evidence")),
-    Rule(("major_approval_missing",), evidence.major_procedure_unapproved, (*_TECHNOLOGY, "whole.evidence")),
+    Rule(("major_approval_missing",), evidence.major_procedure_unapproved, (*_TECHNOLOGY, "whole.evidence"), looks_for="technology"),
     Rule(("order_right_missing",), grants.order_right, ("whole.order.requester", "whole.hospital.policy.order_right")),
 )
 
@@ -129,7 +151,8 @@ CASE_RULES: Mapping[Checkpoint, tuple[Rule, ...]] = {
 }
 
 RULES: Mapping[Checkpoint, RuleSet] = {
-    checkpoint: RuleSet(case_rules, PROCEDURE_RULES, MEMBER_RULES) for checkpoint, case_rules in CASE_RULES.items()
+    checkpoint: RuleSet(case_rules, PROCEDURE_RULES, MEMBER_RULES, tuple(rule for rule in PROCEDURE_RULES if not rule.looks_for))
+    for checkpoint, case_rules in CASE_RULES.items()
 }
 
 _UNAVAILABLE = Rule(("matrix_unavailable",), case.matrix_unavailable)
@@ -139,6 +162,7 @@ WITHOUT_MATRIX: Mapping[Checkpoint, RuleSet] = {
         (*case_rules, _UNAVAILABLE),
         (*(rule for rule in PROCEDURE_RULES if not rule.about_operator), _UNAVAILABLE),
         {role: (_UNAVAILABLE,) if rules else () for role, rules in MEMBER_RULES.items()},
+        (*(rule for rule in PROCEDURE_RULES if not rule.about_operator), _UNAVAILABLE),
     )
     for checkpoint, case_rules in CASE_RULES.items()
 }

@@ -19,6 +19,7 @@ from app.engine.model import (
     Procedure,
     Staff,
     TeamMember,
+    TeamRole,
     Urgency,
     Verdict,
 )
@@ -60,7 +61,6 @@ class OrderContext:
         "order",
         "other_patient",
         "plan",
-        "team_roles",
         "today",
         "urgency",
     )
@@ -96,7 +96,6 @@ class OrderContext:
         asa = order.anesthesia.asa if order.anesthesia is not None else None
         self.asa = asa if asa is None or asa < MAX_JUDGED_ASA else MAX_JUDGED_ASA
         self.grade = order.perfusion.grade if order.perfusion is not None else None
-        self.team_roles = [member.role for member in order.team]
         # Facts of the procedures, set when they are resolved. Not the procedures themselves: they point here, and a cycle would leave every
         # decision to the garbage collector, which costs the 99th percentile more than the decision.
         self.plan: tuple[tuple[str, str], ...] = ()
@@ -105,6 +104,11 @@ class OrderContext:
     def _is_child(self) -> bool:
         paediatric, born = self.hospital.paediatric, self.order.patient.birth_date
         return paediatric is not None and born is not None and full_years(born, self.first_day) < paediatric.under_years
+
+    @property
+    def team_roles(self) -> list[TeamRole]:
+        """The roles that are filled."""
+        return [member.role for member in self.order.team]
 
     def has(self, evidence: str) -> bool:
         """Whether the order carries that evidence; a blank one is none."""

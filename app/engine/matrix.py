@@ -12,19 +12,37 @@ from datetime import date
 
 from app.engine.calendar import add_years
 from app.engine.catalog import scope_key
-from app.engine.model import Credential, Grant, GrantRole, GrantState, MatrixState, Person, Staff, StaffStatus, Volume
+from app.engine.model import (
+    TRAINEE_KINDS,
+    Credential,
+    Grant,
+    GrantRole,
+    GrantState,
+    MatrixState,
+    Person,
+    Requalification,
+    Staff,
+    StaffKind,
+    StaffStatus,
+    Volume,
+)
 
 EVALUATION_YEARS = 1
 """A level 4 grant is evaluated at least once a year (SGM-2022 art. 17)."""
 
 
 class PersonRow:
-    """One person's row: the register's facts, grants by scope, credentials and volumes by technology or code."""
+    """One person's row: the register's facts, grants by scope, credentials and volumes by technology or code.
 
-    __slots__ = ("credentials", "grants", "ordering", "staff", "volumes")
+    `clear_until`: the last day on which no rule about the person's standing (licence, suspension, trainee, requalification) can find
+    anything; None where one does or may.
+    """
+
+    __slots__ = ("clear_until", "credentials", "grants", "ordering", "staff", "volumes")
 
     def __init__(self, person: Person) -> None:
         self.staff: Staff = person.staff
+        self.clear_until = _clear_until(person.staff)
         self.grants: dict[str, tuple[Grant, ...]] = _by_scope(g for g in person.grants if g.role is GrantRole.OPERATOR)
         self.ordering: dict[str, tuple[Grant, ...]] = _by_scope(g for g in person.grants if g.role is GrantRole.REQUESTER)
         self.credentials: tuple[Credential, ...] = person.credentials
@@ -50,6 +68,17 @@ class Matrix:
     def person(self, staff: str) -> PersonRow | None:
         """A person's row, or None who is not in the register."""
         return self.rows.get(staff)
+
+
+def _clear_until(staff: Staff) -> date | None:
+    doubtful = (
+        staff.status is not StaffStatus.ACTIVE
+        or staff.kind in TRAINEE_KINDS
+        or staff.kind is StaffKind.EXTERNAL
+        or staff.requalification is Requalification.DUE
+        or not staff.license_no
+    )
+    return None if doubtful else staff.license_valid_to or date.max
 
 
 def evaluation_due(grant: Grant, on: date) -> date:

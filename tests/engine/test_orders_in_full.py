@@ -162,7 +162,7 @@ def test_a_rule_that_raises_never_counts_as_passed(monkeypatch: pytest.MonkeyPat
 
     rules = checkpoints.RULES[Checkpoint.ORDER]
     procedure = (*rules.procedure, checkpoints.Rule(("mdt_missing",), broken))
-    monkeypatch.setitem(checkpoints.RULES, Checkpoint.ORDER, checkpoints.RuleSet(rules.case, procedure, rules.member))
+    monkeypatch.setitem(checkpoints.RULES, Checkpoint.ORDER, checkpoints.RuleSet(rules.case, procedure, rules.member, procedure))
     decision = world({}).decide()
     assert decision.decision is Verdict.DENY
     assert decision.overridable

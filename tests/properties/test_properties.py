@@ -325,3 +325,18 @@ def test_another_patients_case_is_refused_but_in_an_emergency() -> None:
                 decided(other)
             with pytest.raises(OtherPatientInReference):
                 judge(other.order, other.hospital, other.people, other.history, other.now)
+
+
+# ------------------------------------------------------------------------------------------------ what is left out
+
+
+def test_rules_that_are_left_out_because_they_can_find_nothing_find_nothing() -> None:
+    """`explain` looks at every rule, a check leaves out those with nothing to look for (`Rule.looks_for`): the decision is the same."""
+    for seed, world, _ in worlds():
+        matrix = Matrix(world.people.values(), MatrixState(1, world.now)) if world.people is not None else None
+        compiled = CompiledHospital(world.hospital)
+        try:
+            watched = decide(world.order, compiled, matrix, world.history, world.now, lambda *seen: None)
+        except OtherPatient:
+            continue
+        assert watched == decide(world.order, compiled, matrix, world.history, world.now), f"seed {seed}"
