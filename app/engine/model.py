@@ -153,8 +153,11 @@ STANDARD_EMERGENCY_REASONS = ("hemorrhage", "airway", "cardiac_arrest", "tampona
 """Coded reasons of an emergency declaration unless the hospital has its own list."""
 
 
-class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of all values: immutable, and a field that is not known is an error, so that a misspelt one never weakens a check."""
+class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """Base of all values: immutable, and a field that is not known is an error, so that a misspelt one never weakens a check.
+
+    The garbage collector passes them over: an immutable value cannot be part of a cycle, and there are hundreds of thousands of them.
+    """
 
 
 # ------------------------------------------------------------------------------------------------ the order
