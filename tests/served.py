@@ -19,7 +19,9 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 60
-STOP_SECONDS = 30
+STOP_SECONDS = 60
+CALL_SECONDS = 60
+"""Longer than a writer waits for another one's transaction on a stalled disk: the service says first what is wrong."""
 
 
 class Reply(NamedTuple):
@@ -96,7 +98,7 @@ class Served:
 
     def connect(self) -> http.client.HTTPConnection:
         """A connection of its own, kept alive."""
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=STOP_SECONDS)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=CALL_SECONDS)
 
     def call(self, method: str, path: str, key: str | None = None, body: Any = None, **headers: str) -> Reply:
         """One request on a connection of its own."""
@@ -148,6 +150,33 @@ def served(var: Path, template: Path | None = None, **settings: str) -> Iterator
         yield made
     finally:
         made.kill()
+
+
+@contextmanager
+def frozen(process: int, store: Path) -> Iterator[None]:
+    """A process stopped by SIGSTOP, and let go on at the end. It is not stopped in the middle of a transaction: SQLite has one writer, and a
+    frozen one holds up everybody, which is another matter."""
+    os.kill(process, signal.SIGSTOP)
+    while not _can_write(store):
+        os.kill(process, signal.SIGCONT)
+        time.sleep(0.01)
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+def _can_write(store: Path) -> bool:
+    connection = sqlite3.connect(store, timeout=0.2, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    except sqlite3.OperationalError:
+        return False
+    finally:
+        connection.close()
+    return True
 
 
 def environment(**settings: str) -> dict[str, str]:

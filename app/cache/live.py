@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -22,6 +23,8 @@ from app.engine.model import Hospital, MatrixState, Person
 from app.store import changes, hospitals, keys
 from app.store.database import Database
 from app.telemetry.meters import Meters
+
+_log = logging.getLogger("surgate.live")
 
 ACKNOWLEDGE_AFTER = 0.4
 """Share of the lease after which it is renewed although nothing changed."""
@@ -72,6 +75,7 @@ class Live:
         self._seq = 0
         self._looking = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
         self.hospitals: dict[str, LiveHospital] = {}
         self.keys: dict[str, keys.Key] = {}
 
@@ -91,12 +95,17 @@ class Live:
 
     async def stop(self) -> None:
         """Stop following; changes do not wait for this worker any more."""
+        # The task is asked, not cancelled: a transaction cancelled while it commits would still hold the write lock that signing off needs.
+        self._stopping.set()
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await self._task
         self._trusted_until = 0.0
-        async with self._database.write() as connection:
-            await changes.sign_off(connection, self._worker)
+        try:
+            async with self._database.write() as connection:
+                await changes.sign_off(connection, self._worker)
+        except (SQLAlchemyError, OSError) as error:
+            # Nothing is lost: the lease runs out by itself, and a change waits for that.
+            _log.warning("worker %s could not sign off: %s", self._worker, type(error).__name__)
 
     async def fresh(self) -> None:
         """Return at once where the lease runs; otherwise look at the log first. Raises what the store raises where it cannot be read."""
@@ -145,10 +154,16 @@ class Live:
             self._trusted_until = began + self._lease_seconds
 
     async def _follow(self) -> None:
-        while True:
-            await asyncio.sleep(self._follow_seconds)
+        while not await self._told_to_stop():
             try:
                 await self.look()
             except (SQLAlchemyError, OSError):
                 # The lease runs out and every check looks for itself, with the error in its own hands.
                 continue
+
+    async def _told_to_stop(self) -> bool:
+        try:
+            async with asyncio.timeout(self._follow_seconds):
+                return await self._stopping.wait()
+        except TimeoutError:
+            return False

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-BUSY_TIMEOUT_MS = 10_000
-"""How long a writer waits for another process's transaction before it fails."""
+BUSY_TIMEOUT_MS = 30_000
+"""How long a writer waits for another process's transaction before it fails. A disk may stall for over ten seconds."""
 
 
 class Database:

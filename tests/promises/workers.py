@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
-import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 
 import httpx
+
+from tests.served import free_port, frozen
 
 READY_WITHIN_SECONDS = 60.0
 
@@ -24,7 +23,7 @@ class Worker:
 
     def __init__(self, store: Path, log: Path) -> None:
         self._store = store
-        port = _free_port()
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "uvicorn", "app.main:create_app", "--factory", "--port", str(port), "--log-level", "warning"]
         settings = {"SURGATE_DATABASE_URL": f"sqlite+aiosqlite:///{store}", "SURGATE_VAR_DIR": str(store.parent)}
@@ -56,36 +55,6 @@ class Worker:
                 time.sleep(0.05)
         raise AssertionError(f"not ready: {self._log.read_text()}")
 
-    @contextmanager
-    def frozen(self) -> Iterator[None]:
-        """The process stopped by SIGSTOP, and let go on at the end. It is not stopped in the middle of a transaction: SQLite has one writer,
-        and a frozen one holds up everybody, which is another matter."""
-        while True:
-            self._process.send_signal(signal.SIGSTOP)
-            if _can_write(self._store):
-                break
-            self._process.send_signal(signal.SIGCONT)
-            time.sleep(0.01)
-        try:
-            yield
-        finally:
-            self._process.send_signal(signal.SIGCONT)
-
-
-def _can_write(store: Path) -> bool:
-    connection = sqlite3.connect(store, timeout=0.2, isolation_level=None)
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("ROLLBACK")
-    except sqlite3.OperationalError:
-        return False
-    finally:
-        connection.close()
-    return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    def frozen(self) -> AbstractContextManager[None]:
+        """The process stopped for the time of a block, outside any transaction."""
+        return frozen(self._process.pid, self._store)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
-import signal
 import threading
 import time
 from datetime import UTC, datetime
@@ -17,7 +15,7 @@ from app.main import Gateway
 from app.store import changes, tables
 from app.store import keys as store
 from app.store.keys import Role
-from tests.served import an_order, call, served
+from tests.served import CALL_SECONDS, an_order, call, frozen, served
 from tests.service.conftest import bearer
 
 CONNECTIONS = 8
@@ -115,17 +113,15 @@ def test_a_revoked_key_fails_on_every_worker_also_on_one_that_was_frozen(
         service.call("DELETE", f"/v1/keys/{made[0]['id']}", keys["admin"])
         assert {call(connection, "POST", "/v1/check", made[0]["key"], an_order("R")).status for connection in connections} == {401}
 
-        frozen = service.workers()[0]
-        os.kill(frozen, signal.SIGSTOP)
-        admin = _answering(connections, keys["admin"])
-        began = time.monotonic()
-        assert call(admin, "DELETE", f"/v1/keys/{made[1]['id']}", keys["admin"]).status == 200
-        assert time.monotonic() - began > 0.2  # it has waited for the lease of the frozen one
         waiting: list[int] = []
         threads = [threading.Thread(target=_check, args=(service.connect(), made[1]["key"], waiting)) for _ in range(CONNECTIONS)]
-        for thread in threads:
-            thread.start()
-        os.kill(frozen, signal.SIGCONT)
+        with frozen(service.workers()[0], service.store):
+            admin = _answering(connections, keys["admin"])
+            began = time.monotonic()
+            assert call(admin, "DELETE", f"/v1/keys/{made[1]['id']}", keys["admin"]).status == 200
+            assert time.monotonic() - began > 0.2  # it has waited for the lease of the frozen one
+            for thread in threads:
+                thread.start()
         for thread in threads:
             thread.join()
         assert waiting == [401] * CONNECTIONS
@@ -143,7 +139,7 @@ def _answering(connections: list[http.client.HTTPConnection], key: str) -> http.
         except TimeoutError:
             connection.close()
             continue
-        connection.sock.settimeout(30)
+        connection.sock.settimeout(CALL_SECONDS)
         return connection
     raise AssertionError("no connection to the other worker")
 
