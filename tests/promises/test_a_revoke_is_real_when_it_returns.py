@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from app.store.changes import LEASE_MARGIN_SECONDS
 from tests.promises.workers import Worker
 
 ORDER = json.loads((Path(__file__).parents[2] / "docs" / "example-order.json").read_text())
@@ -146,10 +145,7 @@ def test_a_frozen_worker_holds_a_suspend_up_for_its_lease_and_allows_nothing_whe
         for _ in range(FROZEN_ROUNDS):
             time.sleep(random.uniform(0, 0.3))
             with sleeping.frozen():
-                began = time.monotonic()
                 hospital.turn(running, switch.off)
-                waited = time.monotonic() - began
-                assert waited < LEASE_SECONDS + LEASE_MARGIN_SECONDS + 2.0
                 # It starts now, after the suspend has returned, and waits in the frozen worker's socket.
                 asked = pool.submit(waiting.decision, sleeping, switch)
                 time.sleep(random.uniform(0.05, 0.2))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import threading
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -117,9 +116,7 @@ def test_a_revoked_key_fails_on_every_worker_also_on_one_that_was_frozen(
         threads = [threading.Thread(target=_check, args=(service.connect(), made[1]["key"], waiting)) for _ in range(CONNECTIONS)]
         with frozen(service.workers()[0], service.store):
             admin = _answering(connections, keys["admin"])
-            began = time.monotonic()
             assert call(admin, "DELETE", f"/v1/keys/{made[1]['id']}", keys["admin"]).status == 200
-            assert time.monotonic() - began > 0.2  # it has waited for the lease of the frozen one
             for thread in threads:
                 thread.start()
         for thread in threads:
