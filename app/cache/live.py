@@ -37,6 +37,7 @@ class LiveHospital:
         self.hospital: Hospital = loaded.hospital
         self.people: dict[str, Person] = loaded.people
         self.version = loaded.version
+        self.settings = loaded.settings
         self.as_of = as_of
         self.compiled = CompiledHospital(loaded.hospital)
         self.policy_version = hashlib.sha256(msgspec.json.encode(loaded.hospital.policy, order="deterministic")).hexdigest()[:12]

@@ -16,7 +16,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store import tables
+from app.store import chain, tables
 from app.store.database import Database
 
 POLL_SECONDS = 0.01
@@ -65,22 +65,21 @@ class Entry(msgspec.Struct, frozen=True):
 
 async def append(connection: AsyncConnection, change: Change, at: datetime) -> int:
     """Append a change within the transaction that makes it; the matrix version that it gives."""
-    result = await connection.execute(
-        tables.changes.insert().values(
-            hospital=change.hospital,
-            at=_text(at),
-            by=change.by,
-            kind=change.kind,
-            subject=change.subject,
-            action=change.action,
-            reason=change.reason,
-            document_no=change.document_no,
-            people=None if change.people is None else msgspec.json.encode(change.people),
-            detail=msgspec.json.encode(change.detail),
-        )
-    )
-    made = result.inserted_primary_key
+    row: dict[str, Any] = {
+        "hospital": change.hospital,
+        "at": _text(at),
+        "by": change.by,
+        "kind": change.kind,
+        "subject": change.subject,
+        "action": change.action,
+        "reason": change.reason,
+        "document_no": change.document_no,
+        "people": None if change.people is None else msgspec.json.encode(change.people),
+        "detail": msgspec.json.encode(change.detail),
+    }
+    made = (await connection.execute(tables.changes.insert().values(row))).inserted_primary_key
     assert made is not None
+    await chain.append(connection, change.hospital, [chain.Link("change", str(made[0]), row["at"], chain.form_of(tables.changes, row))])
     return int(made[0])
 
 

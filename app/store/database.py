@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -12,14 +12,25 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 BUSY_TIMEOUT_MS = 30_000
 """How long a writer waits for another process's transaction before it fails. A disk may stall for over ten seconds."""
 
+_HEADS = "surgate.heads"
+
+
+class Head(NamedTuple):
+    """The last entry of a hospital's chain."""
+
+    hospital: str
+    number: int
+    hash: bytes
+
 
 class Database:
-    """A pool of connections to the store.
+    """A pool of connections to the store. `committed` is told the new heads of the chain after each transaction that appended to it.
 
     SQLite runs in WAL mode with synchronous=FULL: a transaction that was committed is on stable storage.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, committed: Callable[[Head], None] | None = None) -> None:
+        self._committed = committed
         self.engine: AsyncEngine = create_async_engine(url, hide_parameters=True, pool_size=8, max_overflow=0, pool_timeout=30)
         event.listen(self.engine.sync_engine, "connect", _prepare)
         event.listen(self.engine.sync_engine, "begin", _begin)
@@ -36,12 +47,22 @@ class Database:
         what it reads cannot change before it writes."""
         async with self.engine.connect() as connection:
             connection = await connection.execution_options(surgate_write=True)
+            heads: dict[str, Head] = {}
+            connection.info[_HEADS] = heads
             async with connection.begin():
                 yield connection
+        if self._committed is not None:
+            for head in heads.values():
+                self._committed(head)
 
     async def close(self) -> None:
         """Closes every connection."""
         await self.engine.dispose()
+
+
+def note_head(connection: AsyncConnection, head: Head) -> None:
+    """Say within a transaction that writes where a hospital's chain ends when it is committed."""
+    connection.info[_HEADS][head.hospital] = head
 
 
 def _prepare(connection: Any, _record: Any) -> None:

@@ -18,8 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.engine.model import CaseHistory, PastDecision
 from app.errors import Overloaded
-from app.store import tables
+from app.store import chain, tables
 from app.store.database import Database
+from app.store.overrides import Opening, open_all
 from app.telemetry.meters import Meters
 
 _Waiting = TypeVar("_Waiting")
@@ -49,7 +50,7 @@ class Earlier(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One decision, as it is kept. `terms` are what it can be found by: (kind, value)."""
+    """One decision, as it is kept. `terms` are what it can be found by: (kind, value); `opening`: the override that is opened with it."""
 
     id: str
     key: RequestKey
@@ -68,6 +69,7 @@ class Record(NamedTuple):
     answer: bytes
     past: PastDecision
     terms: tuple[tuple[str, str], ...]
+    opening: Opening | None = None
 
 
 class Before(NamedTuple):
@@ -174,6 +176,10 @@ async def _write(connection: AsyncConnection, group: Sequence[Record]) -> dict[s
     if fresh:
         await connection.execute(tables.decisions.insert(), [_row(record) for record in fresh])
         await connection.execute(tables.decision_terms.insert(), [row for record in fresh for row in _term_rows(record)])
+        for hospital in dict.fromkeys(record.key.hospital for record in fresh):
+            mine = [record for record in fresh if record.key.hospital == hospital]
+            await chain.append(connection, hospital, [_link(record) for record in mine])
+            await open_all(connection, hospital, [record.opening for record in mine if record.opening is not None])
     known = earlier | {record.key: Earlier(record.content, record.answer) for record in fresh}
     return {record.id: known[record.key] for record in group if first[record.key] is not record or record.key in earlier}
 
@@ -229,6 +235,10 @@ def _row(record: Record) -> dict[str, object]:
         "answer": record.answer,
         "past": msgspec.json.encode(record.past),
     }
+
+
+def _link(record: Record) -> chain.Link:
+    return chain.Link("decision", record.id, record.at, chain.form_of(tables.decisions, _row(record), record.terms))
 
 
 def _term_rows(record: Record) -> list[dict[str, object]]:

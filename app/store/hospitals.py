@@ -36,6 +36,7 @@ class Loaded(NamedTuple):
     hospital: Hospital
     people: dict[str, Person]
     version: int
+    settings: Settings
 
 
 async def codes(connection: AsyncConnection) -> list[str]:
@@ -68,7 +69,7 @@ async def load(connection: AsyncConnection, code: str) -> Loaded | None:
         paediatric=settings.paediatric,
         office_hours=settings.office_hours,
     )
-    return Loaded(hospital, await load_people(connection, code, None), await version(connection, code))
+    return Loaded(hospital, await load_people(connection, code, None), await version(connection, code), settings)
 
 
 async def load_people(connection: AsyncConnection, code: str, numbers: Collection[str] | None) -> dict[str, Person]:

@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Row, Select, and_, exists, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store import tables
+from app.store import chain, tables
 from app.store.keys import Key
 
 MAX_CASE_DECISIONS = 1000
@@ -78,18 +78,19 @@ async def of_case(connection: AsyncConnection, hospital: str, case_id: str) -> l
 
 async def note_read(connection: AsyncConnection, key: Key, kind: str, subject: str, found: Sequence[str]) -> None:
     """Keep who read which decisions, and when."""
-    await connection.execute(
-        tables.reads.insert().values(
-            hospital=key.hospital,
-            at=datetime.now(UTC).isoformat(timespec="microseconds"),
-            key_id=key.id,
-            client=key.client,
-            staff=key.staff,
-            kind=kind,
-            subject=subject,
-            found=msgspec.json.encode(found),
-        )
-    )
+    row: dict[str, Any] = {
+        "hospital": key.hospital,
+        "at": datetime.now(UTC).isoformat(timespec="microseconds"),
+        "key_id": key.id,
+        "client": key.client,
+        "staff": key.staff,
+        "kind": kind,
+        "subject": subject,
+        "found": msgspec.json.encode(found),
+    }
+    made = (await connection.execute(tables.reads.insert().values(row))).inserted_primary_key
+    assert made is not None
+    await chain.append(connection, key.hospital, [chain.Link("read", str(made[0]), row["at"], chain.form_of(tables.reads, row))])
 
 
 def _columns() -> list[ColumnElement[Any]]:

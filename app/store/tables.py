@@ -15,6 +15,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     String,
     Table,
     Text,
@@ -229,6 +230,143 @@ decision_terms = Table(
     Column("at", String(40), nullable=False),
     Index("ix_decision_terms_lookup", "hospital", "kind", "value", "at"),
     Index("ix_decision_terms_decision", "decision_id"),
+)
+
+chain = Table(
+    "chain",
+    metadata,
+    _hospital(),
+    Column("number", Integer, nullable=False, comment="1, 2, 3 and so on, without a gap, per hospital"),
+    Column("kind", String(16), nullable=False, comment="decision, change, read, override: which table the record is in"),
+    Column("ref", String(64), nullable=False, comment="The record's id or number in that table"),
+    Column("at", String(40), nullable=False, comment="RFC 3339, UTC"),
+    Column("digest", LargeBinary, nullable=False, comment="SHA-256 of the record's canonical form"),
+    Column("hash", LargeBinary, nullable=False, comment="SHA-256 over the hash before it and this row"),
+    PrimaryKeyConstraint("hospital", "number"),
+    UniqueConstraint("hospital", "kind", "ref"),
+)
+
+seals = Table(
+    "seals",
+    metadata,
+    _hospital(),
+    Column("number", Integer, nullable=False, comment="The chain's entry that it vouches for"),
+    Column("hash", LargeBinary, nullable=False, comment="That entry's hash"),
+    Column("at", String(40), nullable=False, comment="RFC 3339, UTC"),
+    Column("key", String(64), nullable=False, comment="Fingerprint of the key that signed"),
+    Column("signature", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("hospital", "number", "key"),
+)
+
+seal_keys = Table(
+    "seal_keys",
+    metadata,
+    Column("position", Integer, primary_key=True, autoincrement=True),
+    Column("key", String(64), nullable=False, unique=True, comment="Fingerprint: SHA-256 of the public key, hexadecimal"),
+    Column("public", LargeBinary, nullable=False, comment="Ed25519 public key, 32 bytes"),
+    Column("since", String(40), nullable=False, comment="RFC 3339, UTC"),
+    Column("introduced_by", String(64), comment="Fingerprint of the key before it, whose signature vouches for this one; NULL: the first"),
+    Column("signature", LargeBinary, comment="Of the key before it, over this key"),
+    sqlite_autoincrement=True,
+)
+
+archives = Table(
+    "archives",
+    metadata,
+    _hospital(),
+    Column("first", Integer, nullable=False, comment="First number of the chain that it holds"),
+    Column("last", Integer, nullable=False),
+    Column("before", LargeBinary, nullable=False, comment="Hash before the first entry"),
+    Column("hash", LargeBinary, nullable=False, comment="Hash of the last entry: the chain in the database goes on from it"),
+    Column("newest", String(40), nullable=False, comment="Instant of its newest record, RFC 3339, UTC"),
+    Column("file", Text, nullable=False, comment="Name within the folder of archives"),
+    Column("sha256", String(64), nullable=False, comment="Of the file, hexadecimal"),
+    Column("archived_at", String(40), nullable=False),
+    Column("purged_at", String(40), comment="When the file was deleted because its retention had passed"),
+    PrimaryKeyConstraint("hospital", "first"),
+)
+
+duties = Table(
+    "duties",
+    metadata,
+    Column("name", String(64), primary_key=True, comment="A task that one worker at a time does: deliver, seal, remind"),
+    Column("worker", String(64), nullable=False),
+    Column("lease_until", String(40), nullable=False, comment="RFC 3339, UTC: after it another worker may take it over"),
+)
+
+overrides = Table(
+    "overrides",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    _hospital(),
+    Column("decision_id", String(36), nullable=False),
+    Column("case_id", String(64), nullable=False),
+    Column("at", String(40), nullable=False, comment="RFC 3339, UTC"),
+    Column("day", String(10), nullable=False, comment="The hospital's day, for statistics"),
+    Column("hour", Integer, nullable=False, comment="0-23, the hospital's hour, for patterns"),
+    Column("department", Text, nullable=False),
+    Column("declared_by", String(64), nullable=False),
+    Column("reason_code", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("state", String(16), nullable=False, comment="pending_report, reported, taken_over, under_review, justified, unjustified"),
+    Column("reported", Boolean, nullable=False, comment="A report is on record, whatever came after it"),
+    Column("taken_over_by", String(64)),
+    Column("late", Boolean, nullable=False),
+    Column("review_due_at", String(40), nullable=False, comment="RFC 3339, UTC"),
+    Column("flags", LargeBinary, nullable=False, comment="JSON list: what a reviewer should look at"),
+    Column(
+        "participants",
+        LargeBinary,
+        nullable=False,
+        comment="JSON list of staff numbers: operators, team, requester, declarer, who took over",
+    ),
+    Column("operators", LargeBinary, nullable=False, comment="JSON list of staff numbers of those who operate without the privilege"),
+    Column("codes", LargeBinary, nullable=False, comment="JSON list of the canonical codes of the procedures that were lifted"),
+    Column("reminders", Integer, nullable=False, server_default="0", comment="How often the office was reminded of the overdue review"),
+    Column("reminded_at", String(40)),
+    Index("ix_overrides_hospital_at", "hospital", "at", "id"),
+    Index("ix_overrides_hospital_state", "hospital", "state", "review_due_at"),
+    Index("ix_overrides_hospital_case", "hospital", "case_id"),
+    Index("ix_overrides_hospital_declared_by", "hospital", "declared_by", "at"),
+)
+
+override_steps = Table(
+    "override_steps",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    _hospital(),
+    Column("override_id", String(36), nullable=False),
+    Column("action", String(16), nullable=False, comment="open, report, takeover, begin_review, justify, unjustify, reopen, remind"),
+    Column("state", String(16), nullable=False, comment="The state after it"),
+    Column("by", String(64), nullable=False, comment="Who did it; the declarer for open, empty for what the gateway does by itself"),
+    Column("at", String(40), nullable=False, comment="When it was done, as told; RFC 3339, UTC"),
+    Column("recorded_at", String(40), nullable=False, comment="RFC 3339, UTC"),
+    Column("key_id", String(32), nullable=False, server_default=""),
+    Column("to", Text, nullable=False, server_default="", comment="Whom a report was made to"),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("detail", LargeBinary, nullable=False, comment="JSON: what else was known, such as the flags at the opening"),
+    Index("ix_override_steps_override", "hospital", "override_id", "seq"),
+    sqlite_autoincrement=True,
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    _hospital(),
+    Column("override_id", String(36), nullable=False),
+    Column("target", String(64), nullable=False, comment="Which of the hospital's targets: a hash of its kind and URL"),
+    Column("event", String(16), nullable=False, comment="The step that it tells of"),
+    Column("message", LargeBinary, nullable=False, comment="JSON: what is told, the same for every kind of target"),
+    Column("created_at", String(40), nullable=False, comment="RFC 3339, UTC"),
+    Column("state", String(16), nullable=False, comment="waiting, sent, dead"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("next_at", String(40), nullable=False, comment="Not tried again before; RFC 3339, UTC"),
+    Column("last_error", Text, nullable=False, server_default=""),
+    Column("done_at", String(40)),
+    Index("ix_outbox_state", "state", "next_at"),
+    Index("ix_outbox_override", "hospital", "override_id", "target", "seq"),
+    sqlite_autoincrement=True,
 )
 
 reads = Table(

@@ -26,6 +26,13 @@ def upgrade() -> None:
         batch_op.create_index("ix_decision_terms_lookup", ["hospital", "kind", "value", "at"], unique=False)
 
     op.create_table(
+        "duties",
+        sa.Column("name", sa.String(length=64), nullable=False, comment="A task that one worker at a time does: deliver, seal, remind"),
+        sa.Column("worker", sa.String(length=64), nullable=False),
+        sa.Column("lease_until", sa.String(length=40), nullable=False, comment="RFC 3339, UTC: after it another worker may take it over"),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_duties")),
+    )
+    op.create_table(
         "hospitals",
         sa.Column("code", sa.String(length=64), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
@@ -35,6 +42,23 @@ def upgrade() -> None:
             "settings", sa.LargeBinary(), nullable=False, comment="JSON: departments, policy, paediatric, office hours, builds_on, notify"
         ),
         sa.PrimaryKeyConstraint("code", name=op.f("pk_hospitals")),
+    )
+    op.create_table(
+        "seal_keys",
+        sa.Column("position", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("key", sa.String(length=64), nullable=False, comment="Fingerprint: SHA-256 of the public key, hexadecimal"),
+        sa.Column("public", sa.LargeBinary(), nullable=False, comment="Ed25519 public key, 32 bytes"),
+        sa.Column("since", sa.String(length=40), nullable=False, comment="RFC 3339, UTC"),
+        sa.Column(
+            "introduced_by",
+            sa.String(length=64),
+            nullable=True,
+            comment="Fingerprint of the key before it, whose signature vouches for this one; NULL: the first",
+        ),
+        sa.Column("signature", sa.LargeBinary(), nullable=True, comment="Of the key before it, over this key"),
+        sa.PrimaryKeyConstraint("position", name=op.f("pk_seal_keys")),
+        sa.UniqueConstraint("key", name=op.f("uq_seal_keys_key")),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "workers",
@@ -55,6 +79,21 @@ def upgrade() -> None:
         sa.UniqueConstraint("hospital", "code", name=op.f("uq_aliases_hospital_code")),
     )
     op.create_table(
+        "archives",
+        sa.Column("hospital", sa.String(length=64), nullable=False),
+        sa.Column("first", sa.Integer(), nullable=False, comment="First number of the chain that it holds"),
+        sa.Column("last", sa.Integer(), nullable=False),
+        sa.Column("before", sa.LargeBinary(), nullable=False, comment="Hash before the first entry"),
+        sa.Column("hash", sa.LargeBinary(), nullable=False, comment="Hash of the last entry: the chain in the database goes on from it"),
+        sa.Column("newest", sa.String(length=40), nullable=False, comment="Instant of its newest record, RFC 3339, UTC"),
+        sa.Column("file", sa.Text(), nullable=False, comment="Name within the folder of archives"),
+        sa.Column("sha256", sa.String(length=64), nullable=False, comment="Of the file, hexadecimal"),
+        sa.Column("archived_at", sa.String(length=40), nullable=False),
+        sa.Column("purged_at", sa.String(length=40), nullable=True, comment="When the file was deleted because its retention had passed"),
+        sa.ForeignKeyConstraint(["hospital"], ["hospitals.code"], name=op.f("fk_archives_hospital")),
+        sa.PrimaryKeyConstraint("hospital", "first", name=op.f("pk_archives")),
+    )
+    op.create_table(
         "catalog",
         sa.Column("hospital", sa.String(length=64), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
@@ -62,6 +101,19 @@ def upgrade() -> None:
         sa.Column("documentation", sa.LargeBinary(), nullable=False, comment="JSON: columns for people"),
         sa.ForeignKeyConstraint(["hospital"], ["hospitals.code"], name=op.f("fk_catalog_hospital")),
         sa.UniqueConstraint("hospital", "position", name=op.f("uq_catalog_hospital_position")),
+    )
+    op.create_table(
+        "chain",
+        sa.Column("hospital", sa.String(length=64), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False, comment="1, 2, 3 and so on, without a gap, per hospital"),
+        sa.Column("kind", sa.String(length=16), nullable=False, comment="decision, change, read, override: which table the record is in"),
+        sa.Column("ref", sa.String(length=64), nullable=False, comment="The record's id or number in that table"),
+        sa.Column("at", sa.String(length=40), nullable=False, comment="RFC 3339, UTC"),
+        sa.Column("digest", sa.LargeBinary(), nullable=False, comment="SHA-256 of the record's canonical form"),
+        sa.Column("hash", sa.LargeBinary(), nullable=False, comment="SHA-256 over the hash before it and this row"),
+        sa.ForeignKeyConstraint(["hospital"], ["hospitals.code"], name=op.f("fk_chain_hospital")),
+        sa.PrimaryKeyConstraint("hospital", "number", name=op.f("pk_chain")),
+        sa.UniqueConstraint("hospital", "kind", "ref", name=op.f("uq_chain_hospital_kind_ref")),
     )
     op.create_table(
         "changes",
@@ -187,6 +239,106 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_keys")),
     )
     op.create_table(
+        "outbox",
+        sa.Column("seq", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("hospital", sa.String(length=64), nullable=False),
+        sa.Column("override_id", sa.String(length=36), nullable=False),
+        sa.Column("target", sa.String(length=64), nullable=False, comment="Which of the hospital's targets: a hash of its kind and URL"),
+        sa.Column("event", sa.String(length=16), nullable=False, comment="The step that it tells of"),
+        sa.Column("message", sa.LargeBinary(), nullable=False, comment="JSON: what is told, the same for every kind of target"),
+        sa.Column("created_at", sa.String(length=40), nullable=False, comment="RFC 3339, UTC"),
+        sa.Column("state", sa.String(length=16), nullable=False, comment="waiting, sent, dead"),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("next_at", sa.String(length=40), nullable=False, comment="Not tried again before; RFC 3339, UTC"),
+        sa.Column("last_error", sa.Text(), server_default="", nullable=False),
+        sa.Column("done_at", sa.String(length=40), nullable=True),
+        sa.ForeignKeyConstraint(["hospital"], ["hospitals.code"], name=op.f("fk_outbox_hospital")),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_outbox")),
+        sqlite_autoincrement=True,
+    )
+    with op.batch_alter_table("outbox", schema=None) as batch_op:
+        batch_op.create_index("ix_outbox_override", ["hospital", "override_id", "target", "seq"], unique=False)
+        batch_op.create_index("ix_outbox_state", ["state", "next_at"], unique=False)
+
+    op.create_table(
+        "override_steps",
+        sa.Column("seq", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("hospital", sa.String(length=64), nullable=False),
+        sa.Column("override_id", sa.String(length=36), nullable=False),
+        sa.Column(
+            "action",
+            sa.String(length=16),
+            nullable=False,
+            comment="open, report, takeover, begin_review, justify, unjustify, reopen, remind",
+        ),
+        sa.Column("state", sa.String(length=16), nullable=False, comment="The state after it"),
+        sa.Column(
+            "by",
+            sa.String(length=64),
+            nullable=False,
+            comment="Who did it; the declarer for open, empty for what the gateway does by itself",
+        ),
+        sa.Column("at", sa.String(length=40), nullable=False, comment="When it was done, as told; RFC 3339, UTC"),
+        sa.Column("recorded_at", sa.String(length=40), nullable=False, comment="RFC 3339, UTC"),
+        sa.Column("key_id", sa.String(length=32), server_default="", nullable=False),
+        sa.Column("to", sa.Text(), server_default="", nullable=False, comment="Whom a report was made to"),
+        sa.Column("note", sa.Text(), server_default="", nullable=False),
+        sa.Column("detail", sa.LargeBinary(), nullable=False, comment="JSON: what else was known, such as the flags at the opening"),
+        sa.ForeignKeyConstraint(["hospital"], ["hospitals.code"], name=op.f("fk_override_steps_hospital")),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_override_steps")),
+        sqlite_autoincrement=True,
+    )
+    with op.batch_alter_table("override_steps", schema=None) as batch_op:
+        batch_op.create_index("ix_override_steps_override", ["hospital", "override_id", "seq"], unique=False)
+
+    op.create_table(
+        "overrides",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("hospital", sa.String(length=64), nullable=False),
+        sa.Column("decision_id", sa.String(length=36), nullable=False),
+        sa.Column("case_id", sa.String(length=64), nullable=False),
+        sa.Column("at", sa.String(length=40), nullable=False, comment="RFC 3339, UTC"),
+        sa.Column("day", sa.String(length=10), nullable=False, comment="The hospital's day, for statistics"),
+        sa.Column("hour", sa.Integer(), nullable=False, comment="0-23, the hospital's hour, for patterns"),
+        sa.Column("department", sa.Text(), nullable=False),
+        sa.Column("declared_by", sa.String(length=64), nullable=False),
+        sa.Column("reason_code", sa.String(length=64), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column(
+            "state",
+            sa.String(length=16),
+            nullable=False,
+            comment="pending_report, reported, taken_over, under_review, justified, unjustified",
+        ),
+        sa.Column("reported", sa.Boolean(), nullable=False, comment="A report is on record, whatever came after it"),
+        sa.Column("taken_over_by", sa.String(length=64), nullable=True),
+        sa.Column("late", sa.Boolean(), nullable=False),
+        sa.Column("review_due_at", sa.String(length=40), nullable=False, comment="RFC 3339, UTC"),
+        sa.Column("flags", sa.LargeBinary(), nullable=False, comment="JSON list: what a reviewer should look at"),
+        sa.Column(
+            "participants",
+            sa.LargeBinary(),
+            nullable=False,
+            comment="JSON list of staff numbers: operators, team, requester, declarer, who took over",
+        ),
+        sa.Column(
+            "operators", sa.LargeBinary(), nullable=False, comment="JSON list of staff numbers of those who operate without the privilege"
+        ),
+        sa.Column("codes", sa.LargeBinary(), nullable=False, comment="JSON list of the canonical codes of the procedures that were lifted"),
+        sa.Column(
+            "reminders", sa.Integer(), server_default="0", nullable=False, comment="How often the office was reminded of the overdue review"
+        ),
+        sa.Column("reminded_at", sa.String(length=40), nullable=True),
+        sa.ForeignKeyConstraint(["hospital"], ["hospitals.code"], name=op.f("fk_overrides_hospital")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_overrides")),
+    )
+    with op.batch_alter_table("overrides", schema=None) as batch_op:
+        batch_op.create_index("ix_overrides_hospital_at", ["hospital", "at", "id"], unique=False)
+        batch_op.create_index("ix_overrides_hospital_case", ["hospital", "case_id"], unique=False)
+        batch_op.create_index("ix_overrides_hospital_declared_by", ["hospital", "declared_by", "at"], unique=False)
+        batch_op.create_index("ix_overrides_hospital_state", ["hospital", "state", "review_due_at"], unique=False)
+
+    op.create_table(
         "reads",
         sa.Column("seq", sa.Integer(), autoincrement=True, nullable=False),
         sa.Column("hospital", sa.String(length=64), nullable=False),
@@ -204,6 +356,17 @@ def upgrade() -> None:
     with op.batch_alter_table("reads", schema=None) as batch_op:
         batch_op.create_index("ix_reads_hospital_at", ["hospital", "at"], unique=False)
 
+    op.create_table(
+        "seals",
+        sa.Column("hospital", sa.String(length=64), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False, comment="The chain's entry that it vouches for"),
+        sa.Column("hash", sa.LargeBinary(), nullable=False, comment="That entry's hash"),
+        sa.Column("at", sa.String(length=40), nullable=False, comment="RFC 3339, UTC"),
+        sa.Column("key", sa.String(length=64), nullable=False, comment="Fingerprint of the key that signed"),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["hospital"], ["hospitals.code"], name=op.f("fk_seals_hospital")),
+        sa.PrimaryKeyConstraint("hospital", "number", "key", name=op.f("pk_seals")),
+    )
     op.create_table(
         "staff",
         sa.Column("hospital", sa.String(length=64), nullable=False),
@@ -261,10 +424,27 @@ def downgrade() -> None:
     op.drop_table("volumes")
     op.drop_table("technologies")
     op.drop_table("staff")
+    op.drop_table("seals")
     with op.batch_alter_table("reads", schema=None) as batch_op:
         batch_op.drop_index("ix_reads_hospital_at")
 
     op.drop_table("reads")
+    with op.batch_alter_table("overrides", schema=None) as batch_op:
+        batch_op.drop_index("ix_overrides_hospital_state")
+        batch_op.drop_index("ix_overrides_hospital_declared_by")
+        batch_op.drop_index("ix_overrides_hospital_case")
+        batch_op.drop_index("ix_overrides_hospital_at")
+
+    op.drop_table("overrides")
+    with op.batch_alter_table("override_steps", schema=None) as batch_op:
+        batch_op.drop_index("ix_override_steps_override")
+
+    op.drop_table("override_steps")
+    with op.batch_alter_table("outbox", schema=None) as batch_op:
+        batch_op.drop_index("ix_outbox_state")
+        batch_op.drop_index("ix_outbox_override")
+
+    op.drop_table("outbox")
     op.drop_table("keys")
     with op.batch_alter_table("grants", schema=None) as batch_op:
         batch_op.drop_index("ix_grants_hospital_staff")
@@ -285,10 +465,14 @@ def downgrade() -> None:
         batch_op.drop_index("ix_changes_hospital_seq")
 
     op.drop_table("changes")
+    op.drop_table("chain")
     op.drop_table("catalog")
+    op.drop_table("archives")
     op.drop_table("aliases")
     op.drop_table("workers")
+    op.drop_table("seal_keys")
     op.drop_table("hospitals")
+    op.drop_table("duties")
     with op.batch_alter_table("decision_terms", schema=None) as batch_op:
         batch_op.drop_index("ix_decision_terms_lookup")
         batch_op.drop_index("ix_decision_terms_decision")

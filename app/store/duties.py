@@ -1,0 +1,35 @@
+"""Duties: what one worker at a time does for all (deliver notifications, seal the chain, remind of reviews), under a lease in the database.
+
+A duty whose worker has died is taken over when its lease has run out. Two workers may for a moment both believe to hold one, after a freeze:
+what a duty does must bear being done twice.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.store import tables
+
+LEASE_SECONDS = 10.0
+"""How long a duty stays with its worker without being renewed."""
+
+
+async def hold(connection: AsyncConnection, name: str, worker: str) -> bool:
+    """Take or renew a duty; False where another worker holds it. The transaction must be one that writes."""
+    table = tables.duties
+    now = datetime.now(UTC)
+    held = (await connection.execute(select(table).where(table.c.name == name))).first()
+    if held is not None and held.worker != worker and datetime.fromisoformat(held.lease_until) > now:
+        return False
+    until = (now + timedelta(seconds=LEASE_SECONDS)).isoformat(timespec="microseconds")
+    await connection.execute(delete(table).where(table.c.name == name))
+    await connection.execute(table.insert().values(name=name, worker=worker, lease_until=until))
+    return True
+
+
+async def lay_down(connection: AsyncConnection, worker: str) -> None:
+    """A worker stops: others may take its duties at once."""
+    await connection.execute(delete(tables.duties).where(tables.duties.c.worker == worker))
