@@ -35,7 +35,7 @@ class PersonRow:
     """One person's row: the register's facts, grants by scope, credentials and volumes by technology or code.
 
     `clear_until`: the last day on which no rule about the person's standing (licence, suspension, trainee, requalification) can find
-    anything; None where one does or may.
+    anything; `date.min` where one does or may.
     """
 
     __slots__ = ("clear_until", "credentials", "grants", "ordering", "staff", "volumes")
@@ -70,7 +70,7 @@ class Matrix:
         return self.rows.get(staff)
 
 
-def _clear_until(staff: Staff) -> date | None:
+def _clear_until(staff: Staff) -> date:
     doubtful = (
         staff.status is not StaffStatus.ACTIVE
         or staff.kind in TRAINEE_KINDS
@@ -78,7 +78,7 @@ def _clear_until(staff: Staff) -> date | None:
         or staff.requalification is Requalification.DUE
         or not staff.license_no
     )
-    return None if doubtful else staff.license_valid_to or date.max
+    return date.min if doubtful else staff.license_valid_to or date.max
 
 
 def evaluation_due(grant: Grant, on: date) -> date:
