@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from app.engine.codes import normalize_name, normalize_text, parts_of
+from app.engine.codes import normalize_name, normalize_procedure, normalize_text, parts_of
 from app.engine.model import Entry, Hospital, Procedure, ScopeType
 
 
@@ -53,10 +53,17 @@ class CatalogEntry:
         return bool(self.grade and other.grade) and self.grade < other.grade
 
 
-class CodeRow:
-    """All entries of one code, and which of them remain for a department."""
+OTHER = ""
 
-    __slots__ = ("_ready", "by_department", "code", "entries", "generic", "watch")
+
+class CodeRow:
+    """All entries of one code, and which of them remain for a department.
+
+    `ready`: what the code resolves to for a department (`OTHER`: for any that no entry names) when nothing narrows it and the patient is no
+    child.
+    """
+
+    __slots__ = ("by_department", "code", "entries", "generic", "ready", "watch")
 
     def __init__(self, code: str, entries: tuple[CatalogEntry, ...], watch: frozenset[str]) -> None:
         self.code = code
@@ -65,16 +72,12 @@ class CodeRow:
         self.generic = tuple(e for e in entries if not e.departments)
         names = {department for e in entries for department in e.departments}
         self.by_department = {name: tuple(e for e in entries if not e.departments or name in e.departments) for name in names}
-        self._ready: dict[str | None, Resolved] = {None: self._resolved(entries), "": self._resolved(self.generic)}
-        self._ready |= {name: self._resolved(remaining) for name, remaining in self.by_department.items()}
+        self.ready: dict[str | None, Resolved] = {None: self._resolved(entries), OTHER: self._resolved(self.generic)}
+        self.ready |= {name: self._resolved(remaining) for name, remaining in self.by_department.items()}
 
     def remaining(self, department: str | None) -> tuple[CatalogEntry, ...]:
         """The entries that remain for a department; without one (a look-up) every entry does."""
         return self.entries if department is None else self.by_department.get(department, self.generic)
-
-    def ready(self, department: str | None) -> Resolved:
-        """What the code resolves to for a department when nothing narrows it and the patient is no child."""
-        return self._ready.get(department) or self._ready[""]
 
     def _resolved(self, remaining: tuple[CatalogEntry, ...]) -> Resolved:
         pool = remaining or self.entries
@@ -86,10 +89,11 @@ class Resolved:
 
     `entries` remain and need a privilege each. `pool` are those whose level, flags and stops count: the same, or, where none is left, those
     that dropped out. `level` is the pool's highest printed level (None for an unknown code), `flags` are all its flags. `watch` are the codes
-    that identify technologies. `passed_over` names selectors that no entry has.
+    that identify technologies. `passed_over` names selectors that no entry has. `entry` stands for the procedure: the strictest that remains;
+    `printed` are its name, hospital grade, item and code as an answer shows them.
     """
 
-    __slots__ = ("code", "entries", "flags", "known", "level", "passed_over", "pool", "siblings", "watch")
+    __slots__ = ("code", "entries", "entry", "flags", "known", "level", "passed_over", "pool", "printed", "siblings", "watch")
 
     def __init__(
         self,
@@ -115,6 +119,11 @@ class Resolved:
         else:
             self.level = max((e.level for e in pool), default=None)
             self.flags = frozenset().union(*(e.flags for e in pool))
+        self.entry: CatalogEntry | None = max(entries, key=lambda e: (e.level, e.grade), default=None)
+        self.printed: tuple[str | None, str | None, str | None, str | None] = (None, None, None, None)
+        if self.entry is not None:
+            shown = self.entry.entry
+            self.printed = (shown.name or None, intern(shown.hospital_grade) or None, intern(shown.item) or None, shown.code or None)
 
 
 class Catalog:
@@ -153,6 +162,15 @@ class Catalog:
         tidy = normalize_text(name)
         return self._departments.get(tidy, tidy)
 
+    def canonical(self, code: str) -> str:
+        """The canonical form of a procedure code as sent.
+
+        Raises:
+            MalformedCode: it cannot be a code.
+        """
+        # A code that the catalog has is canonical: most are sent so.
+        return code if code in self.rows else normalize_procedure(code)
+
     def national(self, code: str) -> str:
         """The national code that a code stands for: itself where no alias says otherwise."""
         return self.aliases.get(code, code)
@@ -162,11 +180,10 @@ class Catalog:
         row = self.rows.get(code)
         if row is None:
             return self._unknown(code, department, child)
-        ready = row.ready(department)
-        remaining = ready.entries
-        selected = procedure.service or procedure.item or procedure.name
-        if not (selected or child):
+        ready = row.ready.get(department) or row.ready[OTHER]
+        if not (procedure.service or procedure.item or procedure.name or child):
             return ready
+        remaining = ready.entries
         kept, passed_over = _narrow(remaining, procedure)
         if child:
             kept += _narrow(self._paediatric(row, remaining), procedure)[0]

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
 from app.engine.checkpoints import RULES, WITHOUT_MATRIX, Rule, Rules, RuleSet
-from app.engine.context import MemberContext, OrderContext, ProcedureContext
+from app.engine.context import MemberContext, OrderContext, ProcedureContext, order_context
 from app.engine.hospital import CompiledHospital
 from app.engine.judge import DENYING, Observer, run, verdict_of
 from app.engine.matrix import Matrix
@@ -20,7 +20,6 @@ from app.engine.model import (
     CaseHistory,
     Decision,
     Disposition,
-    Entry,
     Finding,
     Message,
     Obligation,
@@ -39,7 +38,6 @@ from app.engine.resolve import procedure_contexts
 from app.engine.rules.found import Found
 
 _ALLOW = Verdict.ALLOW
-_NO_ENTRY = Entry(code="", name="", level=0)
 _ALLOWED = Message(zh="核查通过。", en="Allowed.")
 
 
@@ -67,7 +65,7 @@ def decide(
         MalformedCode: a procedure or diagnosis code that cannot be one (the codec refuses it earlier, naming the field).
         OtherPatient: the case belongs to another patient and this is no emergency.
     """
-    whole = OrderContext(order, hospital, matrix, history, now)
+    whole = order_context(order, hospital, matrix, history, now)
     if whole.other_patient and order.urgency is not Urgency.EMERGENCY:
         raise OtherPatient(order.case_id)
     rules = (RULES if matrix is not None else WITHOUT_MATRIX)[order.checkpoint]
@@ -210,16 +208,15 @@ def _rank(finding: Finding) -> int:
 
 def _procedure_result(ctx: ProcedureContext, findings: tuple[Finding, ...], of_case: tuple[Finding, ...], lifted: bool) -> ProcedureResult:
     verdict = verdict_of(findings, lifted) if findings else _ALLOW
-    entry = ctx.entry
-    printed = entry.entry if entry is not None else _NO_ENTRY
+    name, grade, item, entry = ctx.resolved.printed
     return ProcedureResult(
         ctx.code,
         ctx.procedure.code,  # as_sent
-        printed.name or None,
+        name,
         ctx.level,
-        printed.hospital_grade or None,
-        printed.item or None,
-        printed.code or None,  # entry
+        grade,
+        item,
+        entry,
         ctx.procedure.operator,
         verdict,
         tuple([i.technology.id for i in ctx.technologies if i.certain]) if ctx.technologies else (),

@@ -16,8 +16,7 @@ from msgspec.structs import replace
 
 from app.engine.catalog import CatalogEntry, Resolved
 from app.engine.checkpoints import MEMBER_RULES, PROCEDURE_RULES
-from app.engine.codes import normalize_procedure
-from app.engine.context import MemberContext, OrderContext, ProcedureContext
+from app.engine.context import MemberContext, ProcedureContext, order_context
 from app.engine.hospital import CompiledHospital
 from app.engine.judge import DENYING, run
 from app.engine.matrix import Matrix, PersonRow
@@ -108,7 +107,7 @@ class Lookup:
             procedures=(),
             planned_start=start,
         )
-        self._whole = OrderContext(order, hospital, matrix, None, now)
+        self._whole = order_context(order, hospital, matrix, None, now)
         if department is None:
             self._whole.department = None
         self._matrix = matrix
@@ -132,7 +131,7 @@ class Lookup:
         Raises:
             MalformedCode: it cannot be a code.
         """
-        canonical = normalize_procedure(code)
+        canonical = self._hospital.catalog.canonical(code)
         procedure = Procedure(code, staff)
         resolved = self._hospital.catalog.resolve(canonical, procedure, self._whole.department, child=False)
         return self._context(procedure, canonical, resolved)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from app.engine.codes import normalize_procedure
+from app.engine.catalog import OTHER
 from app.engine.hospital import CompiledHospital
 from app.engine.matrix import Matrix
 from app.engine.standing import Question, is_granted
@@ -21,10 +21,10 @@ def is_privileged(hospital: CompiledHospital, matrix: Matrix, staff: str, code: 
     name. Raises `MalformedCode` for what cannot be a code.
     """
     row = matrix.rows.get(staff)
-    codes = hospital.catalog.rows.get(code) or hospital.catalog.rows.get(normalize_procedure(code))
+    codes = hospital.catalog.rows.get(hospital.catalog.canonical(code))
     if row is None or codes is None:
         return False
-    resolved = codes.ready(department)
+    resolved = codes.ready.get(department) or codes.ready[OTHER]
     level = resolved.level or RAISED_LEVEL
     technologies = hospital.technologies
     if technologies.touches(resolved.watch) and raises_level(technologies.identify([resolved.watch], None, None)[0]):
