@@ -30,9 +30,10 @@ class Cover(NamedTuple):
 
 
 class CatalogEntry:
-    """One catalog entry, compiled. `covers` are its itemized scopes, `level_covers` the level scopes."""
+    """One catalog entry, compiled. `covers` are its itemized scopes, `level_covers` the level scopes. Of the `covers`, `keys` are those that
+    a grant for any department will do for, `bound_covers` the others."""
 
-    __slots__ = ("code", "covers", "departments", "entry", "flags", "grade", "level", "level_covers", "name_key", "watch")
+    __slots__ = ("bound_covers", "code", "covers", "departments", "entry", "flags", "grade", "keys", "level", "level_covers", "name_key", "watch")
 
     def __init__(self, entry: Entry, covers: tuple[Cover, ...], watch: frozenset[str]) -> None:
         self.entry = entry
@@ -43,6 +44,8 @@ class CatalogEntry:
         self.grade = _grade_key(entry.hospital_grade)
         self.name_key = normalize_name(entry.name)
         self.covers = covers
+        self.keys = tuple([cover.key for cover in covers if cover.departments is None])
+        self.bound_covers = tuple([cover for cover in covers if cover.departments is not None])
         self.level_covers = tuple(scope_key(ScopeType.LEVEL, level) for level in range(entry.level, 5))
         self.watch = watch
 

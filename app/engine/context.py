@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from app.engine.calendar import full_years
-from app.engine.codes import normalize_diagnosis, normalize_text
+from app.engine.codes import is_blank, normalize_diagnosis
 from app.engine.model import (
     CaseHistory,
     Checkpoint,
@@ -101,7 +101,7 @@ class OrderContext(Struct, gc=False):
     def has(self, evidence: str) -> bool:
         """Whether the order carries that evidence; a blank one is none."""
         number: str | None = getattr(self.evidence, evidence)
-        return number is not None and bool(normalize_text(number))
+        return number is not None and not is_blank(number)
 
     def about(self) -> Mapping[str, object]:
         """The facts of the subject that texts name: the case has none beside those of its rules."""

@@ -70,7 +70,8 @@ def decide(
         raise OtherPatient(order.case_id)
     rules = (RULES if matrix is not None else WITHOUT_MATRIX)[order.checkpoint]
     procedures = procedure_contexts(whole)
-    members = [MemberContext(whole, m, matrix.person(m.staff) if matrix is not None else None) for m in order.team]
+    rows = matrix.rows if matrix is not None else {}
+    members = [MemberContext(whole, m, rows.get(m.staff)) for m in order.team]
     judged = _judged(rules, whole, procedures, members) if watcher is None else _watched(rules.every, whole, procedures, members, watcher)
     of_case, of_procedures, of_members = judged
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import date
+from datetime import date, timedelta
 
 from app.engine.calendar import add_years
 from app.engine.catalog import scope_key
@@ -29,6 +29,8 @@ from app.engine.model import (
 
 EVALUATION_YEARS = 1
 """A level 4 grant is evaluated at least once a year (SGM-2022 art. 17)."""
+
+_SHORTEST_YEAR = timedelta(days=365)
 
 
 class PersonRow:
@@ -81,12 +83,21 @@ def _clear_until(staff: Staff) -> date:
     return date.min if doubtful else staff.license_valid_to or date.max
 
 
+def evaluation_overdue(grant: Grant, on: date) -> bool:
+    """Whether a level 4 grant must have been evaluated again before a day."""
+    # Moving a date by a year takes ten times as long as to see that a year cannot have passed.
+    return on - _evaluated_on(grant, on) > _SHORTEST_YEAR and evaluation_due(grant, on) < on
+
+
 def evaluation_due(grant: Grant, on: date) -> date:
     """The last day by which a level 4 grant must be evaluated again, as seen on a day: a year after the last evaluation by then, or after
     its first day where there is none."""
+    return add_years(_evaluated_on(grant, on), EVALUATION_YEARS)
+
+
+def _evaluated_on(grant: Grant, on: date) -> date:
     evaluated = grant.last_evaluated
-    base = evaluated if evaluated is not None and evaluated <= on else grant.valid_from
-    return add_years(base, EVALUATION_YEARS)
+    return evaluated if evaluated is not None and evaluated <= on else grant.valid_from
 
 
 def _by_scope(grants: Iterable[Grant]) -> dict[str, tuple[Grant, ...]]:

@@ -8,7 +8,7 @@ from datetime import date
 from msgspec.structs import replace
 
 from app.engine.catalog import CatalogEntry, Cover, scope_key
-from app.engine.matrix import PersonRow, evaluation_due
+from app.engine.matrix import PersonRow, evaluation_due, evaluation_overdue
 from app.engine.model import Facts, Grant, GrantState, Value
 from app.engine.reasons import GRANT_FINDINGS
 
@@ -41,29 +41,40 @@ class Question(Value, frozen=True):
     technology_keys: tuple[str, ...] = ()
 
 
+GRANTED = (None,)
+"""The standing to the one entry that remains, where there is but one and it is granted: most orders are such."""
+
+
 def standings(
-    held: Mapping[str, tuple[Grant, ...]], entries: Iterable[CatalogEntry], siblings: Sequence[CatalogEntry], question: Question
+    held: Mapping[str, tuple[Grant, ...]], entries: Sequence[CatalogEntry], siblings: Sequence[CatalogEntry], question: Question
 ) -> tuple[Standing | None, ...]:
     """For each entry that remains: None where the grants held cover it, otherwise what is wrong with them."""
+    if len(entries) == 1 and is_granted(held, entries[0], question):
+        return GRANTED
     return tuple([None if is_granted(held, entry, question) else _why_not(held, entry, siblings, question) for entry in entries])
 
 
 def is_granted(held: Mapping[str, tuple[Grant, ...]], entry: CatalogEntry, question: Question) -> bool:
     """Whether one of the grants held covers the entry and is in order on every day that counts."""
-    department = question.department
-    for key, departments in entry.covers:
+    for key in entry.keys:
         for grant in held.get(key, _NO_GRANTS):
-            if (not grant.department or _department_fits(grant, entry, departments, department)) and (
-                _problem(grant, question.first_day, question.last_day, question.level) is None
-            ):
+            if _counts(grant, entry, None, question):
+                return True
+    for key, starts in entry.bound_covers:
+        for grant in held.get(key, _NO_GRANTS):
+            if _counts(grant, entry, starts, question):
                 return True
     for key in _other_keys(entry, question):
         for grant in held.get(key, _NO_GRANTS):
-            if (not grant.department or _department_fits(grant, entry, None, department)) and (
-                _problem(grant, question.first_day, question.last_day, question.level) is None
-            ):
+            if _counts(grant, entry, None, question):
                 return True
     return False
+
+
+def _counts(grant: Grant, entry: CatalogEntry, starts: frozenset[str] | None, question: Question) -> bool:
+    """Whether a grant of a scope that covers the entry fits its department and is in order."""
+    fits = not grant.department or _department_fits(grant, entry, starts, question.department)
+    return fits and _problem(grant, question.first_day, question.last_day, question.level) is None
 
 
 def grants_in_order(held: Mapping[str, tuple[Grant, ...]], entry: CatalogEntry, question: Question) -> list[Grant]:
@@ -101,13 +112,11 @@ def _problem(grant: Grant, first_day: date, last_day: date, level: int) -> str |
         return "grant_not_yet_valid"
     if grant.valid_to is not None and grant.valid_to < last_day:
         return "grant_expired"
-    if level >= EVALUATED_LEVEL and _overdue(grant, first_day, last_day):
+    if level >= EVALUATED_LEVEL and (
+        evaluation_overdue(grant, first_day) or (last_day is not first_day and evaluation_overdue(grant, last_day))
+    ):
         return "grant_evaluation_overdue"
     return None
-
-
-def _overdue(grant: Grant, first_day: date, last_day: date) -> bool:
-    return evaluation_due(grant, first_day) < first_day or (last_day is not first_day and evaluation_due(grant, last_day) < last_day)
 
 
 def _in_force(grant: Grant, question: Question) -> bool:
@@ -183,16 +192,24 @@ def grade_standing(
 ) -> Standing | None:
     """How a person stands to an ASA class or a bypass grade, whose scopes are `keys` from grade 1 up: a grant covers its own grade and what
     lies below. A grant's department must be the order's or the person's own."""
-    found: list[Standing] = []
     for key in keys[grade - 1 :]:
-        for grant in row.grants.get(key, ()):
-            if not grant.department or grant.department in departments:
-                problem = _problem(grant, first_day, last_day, level=1)
-                if problem is None:
-                    return None
-                found.append(_of_grant(grant, problem, last_day))
+        for grant in row.grants.get(key, _NO_GRANTS):
+            if (not grant.department or grant.department in departments) and _problem(grant, first_day, last_day, 1) is None:
+                return None
+    return _why_not_grade(row, keys, grade, departments, first_day, last_day)
+
+
+def _why_not_grade(
+    row: PersonRow, keys: Sequence[str], grade: int, departments: Collection[str | None], first_day: date, last_day: date
+) -> Standing:
+    def fitting(some: Sequence[str]) -> Iterable[tuple[Grant, str | None]]:
+        for key in some:
+            for grant in row.grants.get(key, ()):
+                if not grant.department or grant.department in departments:
+                    yield grant, _problem(grant, first_day, last_day, level=1)
+
+    found = [_of_grant(grant, problem, last_day) for grant, problem in fitting(keys[grade - 1 :]) if problem is not None]
     if found:
         return min(found, key=lambda standing: _RANK[standing.code])
-    lower = [g for key in keys[: grade - 1] for g in row.grants.get(key, ()) if not g.department or g.department in departments]
-    granted = [g.scope for g in lower if _problem(g, first_day, last_day, level=1) is None]
+    granted = [grant.scope for grant, problem in fitting(keys[: grade - 1]) if problem is None]
     return Standing("grant_level_exceeded", {"granted": max(granted)}) if granted else Standing("grant_missing", {})
