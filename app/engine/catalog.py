@@ -56,17 +56,14 @@ class CatalogEntry:
         return bool(self.grade and other.grade) and self.grade < other.grade
 
 
-OTHER = ""
+_OTHER = ""
+"""Stands for a department that no entry names."""
 
 
 class CodeRow:
-    """All entries of one code, and which of them remain for a department.
+    """All entries of one code, and which of them remain for a department."""
 
-    `ready`: what the code resolves to for a department (`OTHER`: for any that no entry names) when nothing narrows it and the patient is no
-    child.
-    """
-
-    __slots__ = ("by_department", "code", "entries", "generic", "ready", "watch")
+    __slots__ = ("by_department", "code", "entries", "generic", "watch")
 
     def __init__(self, code: str, entries: tuple[CatalogEntry, ...], watch: frozenset[str]) -> None:
         self.code = code
@@ -75,14 +72,14 @@ class CodeRow:
         self.generic = tuple(e for e in entries if not e.departments)
         names = {department for e in entries for department in e.departments}
         self.by_department = {name: tuple(e for e in entries if not e.departments or name in e.departments) for name in names}
-        self.ready: dict[str | None, Resolved] = {None: self._resolved(entries), OTHER: self._resolved(self.generic)}
-        self.ready |= {name: self._resolved(remaining) for name, remaining in self.by_department.items()}
 
     def remaining(self, department: str | None) -> tuple[CatalogEntry, ...]:
         """The entries that remain for a department; without one (a look-up) every entry does."""
         return self.entries if department is None else self.by_department.get(department, self.generic)
 
-    def _resolved(self, remaining: tuple[CatalogEntry, ...]) -> Resolved:
+    def resolved(self, department: str | None) -> Resolved:
+        """What the code means for a department when nothing narrows it and the patient is no child."""
+        remaining = self.remaining(department)
         pool = remaining or self.entries
         return Resolved(self.code, remaining, pool, self.entries, self.watch.union(*(e.watch for e in pool)), known=True)
 
@@ -149,6 +146,7 @@ class Catalog:
         self.entries: tuple[CatalogEntry, ...] = tuple(compiled)
         known = {*by_code, *(n for n, owns in self.locals_of.items() if any(own in by_code for own in owns))}
         self.rows: dict[str, CodeRow] = {code: self._row(code, by_code, compiled) for code in known}
+        self._ready: dict[str | None, dict[str, Resolved]] = _ready(self.rows)
         self.combinations = tuple((frozenset(parts_of(code)), code) for code in by_code if "+" in code)
         parts = {part for combined, _ in self.combinations for part in combined}
         self.parts_and_aliases = frozenset(
@@ -171,22 +169,39 @@ class Catalog:
         Raises:
             MalformedCode: it cannot be a code.
         """
-        # A code that the catalog has is canonical: most are sent so.
-        return code if code in self.rows else normalize_procedure(code)
+        # A code that the catalog has is canonical, and most are sent so.
+        return code if code in self._ready[_OTHER] else normalize_procedure(code)
 
     def national(self, code: str) -> str:
         """The national code that a code stands for: itself where no alias says otherwise."""
         return self.aliases.get(code, code)
 
+    def ready(self, code: str, department: str | None) -> Resolved | None:
+        """What a canonical code means for a department when nothing narrows it and the patient is no child; None for an unknown code."""
+        named = self._ready.get(department)
+        found = named.get(code) if named is not None else None
+        return found if found is not None else self._ready[_OTHER].get(code)
+
+    def resolve_as_sent(self, procedure: Procedure, department: str | None, child: bool) -> Resolved:
+        """The same as `resolve`, by the procedure's code in any spelling.
+
+        Raises:
+            MalformedCode: it cannot be a code.
+        """
+        named = self._ready.get(department)
+        ready = named.get(procedure.code) if named is not None else None
+        if ready is None or procedure.service or procedure.item or procedure.name or child:
+            return self.resolve(self.canonical(procedure.code), procedure, department, child)
+        return ready
+
     def resolve(self, code: str, procedure: Procedure, department: str | None, child: bool) -> Resolved:
         """The entries that a canonical code means in that department, narrowed by service, item and name."""
-        row = self.rows.get(code)
-        if row is None:
+        ready = self.ready(code, department)
+        if ready is None:
             return self._unknown(code, department, child)
-        ready = row.ready.get(department) or row.ready[OTHER]
         if not (procedure.service or procedure.item or procedure.name or child):
             return ready
-        remaining = ready.entries
+        row, remaining = self.rows[code], ready.entries
         kept, passed_over = _narrow(remaining, procedure)
         if child:
             kept += _narrow(self._paediatric(row, remaining), procedure)[0]
@@ -312,6 +327,18 @@ class _Coverage:
                         seen.add(index)
                         queue.append(index)
         return seen
+
+
+def _ready(rows: Mapping[str, CodeRow]) -> dict[str | None, dict[str, Resolved]]:
+    """What each code means, by department and then by code: for those that its entries name, for any other, and for None.
+
+    Not by code and then by department: that would be another small dict for each code, which is seldom in the processor's caches.
+    """
+    found: dict[str | None, dict[str, Resolved]] = defaultdict(dict)
+    for code, row in rows.items():
+        for department in (None, _OTHER, *row.by_department):
+            found[department][code] = row.resolved(department)
+    return dict(found)
 
 
 def _narrow(entries: tuple[CatalogEntry, ...], procedure: Procedure) -> tuple[tuple[CatalogEntry, ...], tuple[str, ...]]:

@@ -61,6 +61,8 @@ class OrderContext(Struct, gc=False):
     last_day: date
     department: str | None
     diagnoses: tuple[str, ...]
+    evidence: Evidence
+    asa: int | None
     child: bool
     other_patient: bool
     history: tuple[PastDecision, ...]
@@ -76,17 +78,6 @@ class OrderContext(Struct, gc=False):
     def urgency(self) -> Urgency:
         """How urgent it is, as ordered."""
         return self.order.urgency
-
-    @property
-    def evidence(self) -> Evidence:
-        """What is on record elsewhere."""
-        return self.order.evidence or _NO_EVIDENCE
-
-    @property
-    def asa(self) -> int | None:
-        """The patient's ASA class as it is judged."""
-        asa = self.order.anesthesia.asa if self.order.anesthesia is not None else None
-        return asa if asa is None or asa < MAX_JUDGED_ASA else MAX_JUDGED_ASA
 
     @property
     def grade(self) -> int | None:
@@ -129,6 +120,7 @@ def order_context(
     today = local_now.date()
     start = order.planned_start
     day = today if start is None else start.astimezone(zone).date()
+    asa = order.anesthesia.asa if order.anesthesia is not None else None
     other_patient = history is not None and history.patient_id != order.patient.id
     return OrderContext(
         order,
@@ -140,6 +132,8 @@ def order_context(
         today if day < today else day,  # last_day
         hospital.catalog.department(order.department),
         tuple([normalize_diagnosis(code) for code in order.diagnoses]) if order.diagnoses else (),
+        order.evidence or _NO_EVIDENCE,
+        asa if asa is None or asa < MAX_JUDGED_ASA else MAX_JUDGED_ASA,
         hospital.paediatric is not None and _is_child(order.patient, hospital.paediatric, day),
         other_patient,
         () if history is None or other_patient else history.decisions,

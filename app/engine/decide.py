@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 from app.engine.checkpoints import RULES, WITHOUT_MATRIX, Rule, Rules, RuleSet
 from app.engine.context import MemberContext, OrderContext, ProcedureContext, order_context
 from app.engine.hospital import CompiledHospital
-from app.engine.judge import DENYING, Observer, run, verdict_of
+from app.engine.judge import DENYING, NO_FINDINGS, Observer, run, verdict_of
 from app.engine.matrix import Matrix
 from app.engine.model import (
     Candidate,
@@ -70,9 +70,7 @@ def decide(
         raise OtherPatient(order.case_id)
     rules = (RULES if matrix is not None else WITHOUT_MATRIX)[order.checkpoint]
     procedures = procedure_contexts(whole)
-    rows = matrix.rows if matrix is not None else {}
-    members = [MemberContext(whole, m, rows.get(m.staff)) for m in order.team]
-    judged = _judged(rules, whole, procedures, members) if watcher is None else _watched(rules.every, whole, procedures, members, watcher)
+    judged = _judged(rules, whole, procedures) if watcher is None else _watched(rules.every, whole, procedures, watcher)
     of_case, of_procedures, of_members = judged
 
     findings = [*of_case]
@@ -107,25 +105,30 @@ _Judged: TypeAlias = tuple[Findings, list[tuple[ProcedureContext, Findings]], li
 """What was found of the case, of each procedure and of each member of the team."""
 
 
-def _judged(rules: Rules, whole: OrderContext, procedures: Sequence[ProcedureContext], members: Sequence[MemberContext]) -> _Judged:
+def _judged(rules: Rules, whole: OrderContext, procedures: Sequence[ProcedureContext]) -> _Judged:
     """By the rules that can find something."""
     every, plain = rules.every, rules.plain
-    return (
-        run(every.case if whole.order.patient.flags else plain.case, whole, whole),
-        [(p, run(plain.procedure if _is_plain(p) else every.procedure, p, whole)) for p in procedures],
-        [(m, run((plain if _is_clear(m) else every).member[m.member.role], m, whole)) for m in members],
-    )
+    of_case = run(every.case if whole.order.patient.flags else plain.case, whole, whole)
+    of_procedures = [(p, run(plain.procedure if _is_plain(p) else every.procedure, p, whole)) for p in procedures]
+    of_members = []
+    for ctx in _members(whole):
+        of_role = (plain if _is_clear(ctx) else every).member[ctx.member.role]
+        of_members.append((ctx, run(of_role, ctx, whole) if of_role else NO_FINDINGS))
+    return of_case, of_procedures, of_members
 
 
-def _watched(
-    rules: RuleSet, whole: OrderContext, procedures: Sequence[ProcedureContext], members: Sequence[MemberContext], watcher: Watcher
-) -> _Judged:
+def _watched(rules: RuleSet, whole: OrderContext, procedures: Sequence[ProcedureContext], watcher: Watcher) -> _Judged:
     """By every rule, with somebody looking on."""
     return (
         run(rules.case, whole, whole, _observer(watcher, "case")),
         [(p, run(rules.procedure, p, whole, _observer(watcher, f"procedures[{i}]"))) for i, p in enumerate(procedures)],
-        [(m, run(rules.member[m.member.role], m, whole, _observer(watcher, f"team[{i}]"))) for i, m in enumerate(members)],
+        [(m, run(rules.member[m.member.role], m, whole, _observer(watcher, f"team[{i}]"))) for i, m in enumerate(_members(whole))],
     )
+
+
+def _members(whole: OrderContext) -> list[MemberContext]:
+    rows = whole.matrix.rows if whole.matrix is not None else {}
+    return [MemberContext(whole, member, rows.get(member.staff)) for member in whole.order.team]
 
 
 def _is_plain(ctx: ProcedureContext) -> bool:

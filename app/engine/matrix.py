@@ -10,6 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 
+from msgspec.structs import force_setattr
+
 from app.engine.calendar import add_years
 from app.engine.catalog import scope_key
 from app.engine.model import (
@@ -64,12 +66,33 @@ class Matrix:
 
     def __init__(self, people: Iterable[Person], state: MatrixState) -> None:
         self.state = state
-        self.rows: dict[str, PersonRow] = {person.staff.staff: PersonRow(person) for person in people}
+        days = _Days()
+        self.rows: dict[str, PersonRow] = {person.staff.staff: PersonRow(days.shared(person)) for person in people}
         self.holders: Mapping[str, Mapping[str, tuple[str, ...]]] = _holders(self.rows)
 
     def person(self, staff: str) -> PersonRow | None:
         """A person's row, or None who is not in the register."""
         return self.rows.get(staff)
+
+
+class _Days:
+    """One object for each day that grants name. Grants name few different days: with an object for each grant they would take a quarter of the
+    matrix's memory, and a check would have to fetch them from there; these stay in the processor's caches."""
+
+    def __init__(self) -> None:
+        self._days: dict[date, date] = {}
+
+    def shared(self, person: Person) -> Person:
+        """The same person, whose grants now hold equal days that others hold as well."""
+        one = self._days.setdefault
+        for grant in person.grants:
+            # Set in spite of `frozen`: copies would need the memory that this saves, since whoever built the matrix keeps the people.
+            force_setattr(grant, "valid_from", one(grant.valid_from, grant.valid_from))
+            if grant.valid_to is not None:
+                force_setattr(grant, "valid_to", one(grant.valid_to, grant.valid_to))
+            if grant.last_evaluated is not None:
+                force_setattr(grant, "last_evaluated", one(grant.last_evaluated, grant.last_evaluated))
+        return person
 
 
 def _clear_until(staff: Staff) -> date:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from datetime import date
 
-from app.engine.catalog import OTHER
 from app.engine.hospital import CompiledHospital
 from app.engine.matrix import Matrix
 from app.engine.standing import Question, is_granted
@@ -21,10 +20,10 @@ def is_privileged(hospital: CompiledHospital, matrix: Matrix, staff: str, code: 
     name. Raises `MalformedCode` for what cannot be a code.
     """
     row = matrix.rows.get(staff)
-    codes = hospital.catalog.rows.get(hospital.catalog.canonical(code))
-    if row is None or codes is None:
+    catalog = hospital.catalog
+    resolved = catalog.ready(code, department) or catalog.ready(catalog.canonical(code), department)
+    if row is None or resolved is None:
         return False
-    resolved = codes.ready.get(department) or codes.ready[OTHER]
     level = resolved.level or RAISED_LEVEL
     technologies = hospital.technologies
     if technologies.touches(resolved.watch) and raises_level(technologies.identify([resolved.watch], None, None)[0]):

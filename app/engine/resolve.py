@@ -24,8 +24,8 @@ def procedure_contexts(whole: OrderContext) -> tuple[ProcedureContext, ...]:
     if len(procedures) == 1:
         # The common order, without the lists that several procedures need.
         procedure = procedures[0]
-        code = catalog.canonical(procedure.code)
-        one = catalog.resolve(code, procedure, whole.department, whole.child)
+        one = catalog.resolve_as_sent(procedure, whole.department, whole.child)
+        code = one.code
         whole.plan, whole.flags = ((code, procedure.operator),), one.flags
         if not technologies.touches(one.watch):
             return (context_of(whole, procedure, code, one, _NO_TECHNOLOGIES),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
 from msgspec.structs import replace
@@ -188,28 +188,30 @@ def _of_grant(grant: Grant, problem: str, last_day: date) -> Standing:
 
 
 def grade_standing(
-    row: PersonRow, keys: Sequence[str], grade: int, departments: Collection[str | None], first_day: date, last_day: date
+    row: PersonRow, keys: Sequence[str], grade: int, department: str | None, first_day: date, last_day: date
 ) -> Standing | None:
     """How a person stands to an ASA class or a bypass grade, whose scopes are `keys` from grade 1 up: a grant covers its own grade and what
     lies below. A grant's department must be the order's or the person's own."""
     for key in keys[grade - 1 :]:
         for grant in row.grants.get(key, _NO_GRANTS):
-            if (not grant.department or grant.department in departments) and _problem(grant, first_day, last_day, 1) is None:
+            if _problem(grant, first_day, last_day, 1) is None and _serves(grant, row, department):
                 return None
-    return _why_not_grade(row, keys, grade, departments, first_day, last_day)
+    return _why_not_grade(row, keys, grade, department, first_day, last_day)
+
+
+def _serves(grant: Grant, row: PersonRow, department: str | None) -> bool:
+    return not grant.department or grant.department in (department, row.staff.department)
 
 
 def _why_not_grade(
-    row: PersonRow, keys: Sequence[str], grade: int, departments: Collection[str | None], first_day: date, last_day: date
+    row: PersonRow, keys: Sequence[str], grade: int, department: str | None, first_day: date, last_day: date
 ) -> Standing:
-    def fitting(some: Sequence[str]) -> Iterable[tuple[Grant, str | None]]:
-        for key in some:
-            for grant in row.grants.get(key, ()):
-                if not grant.department or grant.department in departments:
-                    yield grant, _problem(grant, first_day, last_day, level=1)
+    def serving(some: Sequence[str]) -> Iterable[tuple[Grant, str | None]]:
+        held = (grant for key in some for grant in row.grants.get(key, _NO_GRANTS) if _serves(grant, row, department))
+        return ((grant, _problem(grant, first_day, last_day, level=1)) for grant in held)
 
-    found = [_of_grant(grant, problem, last_day) for grant, problem in fitting(keys[grade - 1 :]) if problem is not None]
+    found = [_of_grant(grant, problem, last_day) for grant, problem in serving(keys[grade - 1 :]) if problem is not None]
     if found:
         return min(found, key=lambda standing: _RANK[standing.code])
-    granted = [grant.scope for grant, problem in fitting(keys[: grade - 1]) if problem is None]
+    granted = [grant.scope for grant, problem in serving(keys[: grade - 1]) if problem is None]
     return Standing("grant_level_exceeded", {"granted": max(granted)}) if granted else Standing("grant_missing", {})

@@ -80,7 +80,7 @@ def _unverified(code: str, missing: list[tuple[str, str, str]]) -> tuple[Found, 
 
 def _grade_standing(ctx: MemberContext, person: PersonRow, keys: Sequence[str], grade: int) -> Standing | None:
     whole = ctx.whole
-    return grade_standing(person, keys, grade, (whole.department, person.staff.department), whole.first_day, whole.last_day)
+    return grade_standing(person, keys, grade, whole.department, whole.first_day, whole.last_day)
 
 
 def _seen(standing: Standing) -> dict[str, object]:
