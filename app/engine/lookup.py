@@ -162,7 +162,7 @@ class Lookup:
 
     def privileges(self, row: PersonRow) -> Iterator[Privilege]:
         """The entries that a person may perform, in the order of the catalog."""
-        own = {grant.department for held in row.grants.values() for grant in held if grant.department}
+        own = {grant.department for grant in row.grants if grant.department}
         by_department = {name: Lookup(self._hospital, self._matrix, name, self._on, self._whole.now) for name in sorted(own)}
         for entry in self._hospital.catalog.entries:
             if not self._may_be_granted(row, entry):
@@ -179,7 +179,7 @@ class Lookup:
         ctx = self._context(Procedure(entry.code, row.staff.staff), entry.code, resolved)
         if refuses(self.findings(ctx)):
             return None
-        covering = grants_in_order(row.grants, entry, ctx.question)
+        covering = grants_in_order(row, entry, ctx.question)
         ends = [g.valid_to for g in covering]
         bound = (self._whole.department,) if self._whole.department is not None and not entry.departments else ()
         return Privilege(
@@ -202,7 +202,7 @@ class Lookup:
                 continue
             seen: set[str] = set()
             for grade, key in reversed(list(enumerate(GRADE_KEYS[scope_type], start=1))):
-                for grant in row.grants.get(key, ()):
+                for grant in row.of_scope(key):
                     if grant.department not in seen and in_force(grant, self._whole.first_day, self._whole.last_day):
                         seen.add(grant.department)
                         yield GradeHeld(scope_type, grade, grant.department, grant.valid_to)
@@ -230,7 +230,7 @@ class Lookup:
 
     def _may_be_granted(self, row: PersonRow, entry: CatalogEntry) -> bool:
         """A quick look whether it is worth judging: the person holds a scope that could cover the entry."""
-        held, department = row.grants, self._whole.department
+        held, department = row.held, self._whole.department
         if department is not None and entry.departments and department not in entry.departments:
             return False
         if any(cover.key in held for cover in entry.covers) or any(key in held for key in entry.level_covers):

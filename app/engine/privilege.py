@@ -30,6 +30,6 @@ def is_privileged(hospital: CompiledHospital, matrix: Matrix, staff: str, code: 
         level = RAISED_LEVEL
     question = Question(department, day, day, level)
     for entry in resolved.entries:
-        if not is_granted(row.grants, entry, question):
+        if not is_granted(row.held, entry, question):
             return False
     return bool(resolved.entries)

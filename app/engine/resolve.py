@@ -76,5 +76,5 @@ def context_of(
         )
     question = Question(whole.department, whole.first_day, whole.last_day, level or RAISED_LEVEL, keys)
     operator = whole.matrix.person(procedure.operator) if whole.matrix is not None else None
-    standing = standings(operator.grants, resolved.entries, resolved.siblings, question) if operator is not None else ()
+    standing = standings(operator, resolved.entries, resolved.siblings, question) if operator is not None else ()
     return ProcedureContext(whole, procedure, code, resolved, technologies, level, question, operator, standing)
