@@ -6,7 +6,7 @@ A case is allowed only if every procedure, every checked member of the team and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
@@ -16,6 +16,7 @@ from app.engine.hospital import CompiledHospital
 from app.engine.judge import DENYING, NO_FINDINGS, Observer, run, verdict_of
 from app.engine.matrix import Matrix
 from app.engine.model import (
+    ASSISTANT_ROLES,
     Candidate,
     CaseHistory,
     Decision,
@@ -71,11 +72,8 @@ def decide(
     rules = (RULES if matrix is not None else WITHOUT_MATRIX)[order.checkpoint]
     procedures = procedure_contexts(whole)
     judged = _judged(rules, whole, procedures) if watcher is None else _watched(rules.every, whole, procedures, watcher)
-    of_case, of_procedures, of_members = judged
+    of_case, of_procedures, of_members, findings = judged
 
-    findings = [*of_case]
-    for _, of_subject in (*of_procedures, *of_members):
-        findings += of_subject
     outcome = _outcome(whole, findings) if findings else _NOTHING_FOUND
     lifted = outcome.lifted
     # Positional, in the order of the fields: keywords cost half a microsecond each for the two largest values.
@@ -101,34 +99,44 @@ def decide(
 
 
 Findings: TypeAlias = tuple[Finding, ...]
-_Judged: TypeAlias = tuple[Findings, list[tuple[ProcedureContext, Findings]], list[tuple[MemberContext, Findings]]]
-"""What was found of the case, of each procedure and of each member of the team."""
+_Judged: TypeAlias = tuple[Findings, list[tuple[ProcedureContext, Findings]], list[tuple[MemberContext, Findings]], list[Finding]]
+"""What was found of the case, of each procedure and of each member of the team; and everything together."""
 
 
 def _judged(rules: Rules, whole: OrderContext, procedures: Sequence[ProcedureContext]) -> _Judged:
     """By the rules that can find something."""
     every, plain = rules.every, rules.plain
     of_case = run(every.case if whole.order.patient.flags else plain.case, whole, whole)
-    of_procedures = [(p, run(plain.procedure if _is_plain(p) else every.procedure, p, whole)) for p in procedures]
+    findings = [*of_case]
+    of_procedures = []
+    for procedure in procedures:
+        found = run(plain.procedure if _is_plain(procedure) else every.procedure, procedure, whole)
+        findings += found
+        of_procedures.append((procedure, found))
     of_members = []
-    for ctx in _members(whole):
-        of_role = (plain if _is_clear(ctx) else every).member[ctx.member.role]
-        of_members.append((ctx, run(of_role, ctx, whole) if of_role else NO_FINDINGS))
-    return of_case, of_procedures, of_members
+    for member in _members(whole):
+        of_role = (plain if _is_clear(member) else every).member[member.member.role]
+        found = run(of_role, member, whole) if of_role else NO_FINDINGS
+        findings += found
+        of_members.append((member, found))
+    return of_case, of_procedures, of_members, findings
 
 
 def _watched(rules: RuleSet, whole: OrderContext, procedures: Sequence[ProcedureContext], watcher: Watcher) -> _Judged:
     """By every rule, with somebody looking on."""
-    return (
-        run(rules.case, whole, whole, _observer(watcher, "case")),
-        [(p, run(rules.procedure, p, whole, _observer(watcher, f"procedures[{i}]"))) for i, p in enumerate(procedures)],
-        [(m, run(rules.member[m.member.role], m, whole, _observer(watcher, f"team[{i}]"))) for i, m in enumerate(_members(whole))],
-    )
+    of_case = run(rules.case, whole, whole, _observer(watcher, "case"))
+    of_procedures = [(p, run(rules.procedure, p, whole, _observer(watcher, f"procedures[{i}]"))) for i, p in enumerate(procedures)]
+    of_members = [
+        (m, run(rules.member[m.member.role], m, whole, _observer(watcher, f"team[{i}]"))) for i, m in enumerate(_members(whole))
+    ]
+    findings = [*of_case, *(f for _, found in (*of_procedures, *of_members) for f in found)]
+    return of_case, of_procedures, of_members, findings
 
 
-def _members(whole: OrderContext) -> list[MemberContext]:
+def _members(whole: OrderContext) -> Iterator[MemberContext]:
     rows = whole.matrix.rows if whole.matrix is not None else {}
-    return [MemberContext(whole, member, rows.get(member.staff)) for member in whole.order.team]
+    for member in whole.order.team:
+        yield MemberContext(whole, member, rows.get(member.staff))
 
 
 def _is_plain(ctx: ProcedureContext) -> bool:
@@ -143,7 +151,10 @@ def _is_plain(ctx: ProcedureContext) -> bool:
 def _is_clear(ctx: MemberContext) -> bool:
     """Whether the member's standing is beyond doubt, which is all that is asked of an assistant."""
     person = ctx.person
-    return person is not None and person.clear_until >= ctx.whole.last_day
+    if person is None:
+        return False
+    until = person.assists_until if ctx.member.role in ASSISTANT_ROLES else person.clear_until
+    return until >= ctx.whole.last_day
 
 
 def _highest_level(procedures: Sequence[ProcedureContext]) -> int | None:

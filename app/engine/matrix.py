@@ -64,14 +64,15 @@ class PersonRow:
     """One person's row: the register's facts, grants, credentials and volumes by technology or code.
 
     `clear_until`: the last day on which no rule about the person's standing (licence, suspension, trainee, requalification) can find
-    anything; `date.min` where one does or may. `grants`: those to operate, in full; `held`: the same by scope; `ordering`: those to order.
+    anything; `date.min` where one does or may. `assists_until`: the same for somebody who assists, of whom less is asked. `grants`: those to operate, in full; `held`: the same by scope; `ordering`: those to order.
     """
 
-    __slots__ = ("clear_until", "credentials", "grants", "held", "ordering", "staff", "volumes")
+    __slots__ = ("assists_until", "clear_until", "credentials", "grants", "held", "ordering", "staff", "volumes")
 
     def __init__(self, person: Person, shared: _Shared) -> None:
         self.staff: Staff = person.staff
         self.clear_until = _clear_until(person.staff)
+        self.assists_until = _assists_until(person.staff)
         self.grants: tuple[Grant, ...] = tuple([g for g in person.grants if g.role is GrantRole.OPERATOR])
         self.held: Held = shared.by_scope(self.grants)
         self.ordering: Held = shared.by_scope([g for g in person.grants if g.role is GrantRole.REQUESTER])
@@ -141,14 +142,16 @@ class _Shared:
 
 
 def _clear_until(staff: Staff) -> date:
-    doubtful = (
-        staff.status is not StaffStatus.ACTIVE
-        or staff.kind in TRAINEE_KINDS
-        or staff.kind is StaffKind.EXTERNAL
-        or staff.requalification is Requalification.DUE
-        or not staff.license_no
-    )
-    return date.min if doubtful else staff.license_valid_to or date.max
+    doubtful = staff.kind in TRAINEE_KINDS or staff.kind is StaffKind.EXTERNAL or staff.requalification is Requalification.DUE
+    return date.min if doubtful else _assists_until(staff)
+
+
+def _assists_until(staff: Staff) -> date:
+    if staff.status is not StaffStatus.ACTIVE:
+        return date.min
+    if staff.kind in TRAINEE_KINDS:
+        return date.max
+    return staff.license_valid_to or date.max if staff.license_no else date.min
 
 
 def evaluation_overdue(grant: Grant | Terms, on: date) -> bool:
