@@ -56,6 +56,9 @@ class CatalogEntry:
         return bool(self.grade and other.grade) and self.grade < other.grade
 
 
+_UNWATCHED: frozenset[str] = frozenset()
+"""One object for all procedures that no technology looks for."""
+
 _OTHER = ""
 """Stands for a department that no entry names."""
 
@@ -81,7 +84,7 @@ class CodeRow:
         """What the code means for a department when nothing narrows it and the patient is no child."""
         remaining = self.remaining(department)
         pool = remaining or self.entries
-        return Resolved(self.code, remaining, pool, self.entries, self.watch.union(*(e.watch for e in pool)), known=True)
+        return Resolved(self.code, remaining, pool, self.entries, self.watch.union(*(e.watch for e in pool)) or _UNWATCHED, known=True)
 
 
 class Resolved:
@@ -89,7 +92,7 @@ class Resolved:
 
     `entries` remain and need a privilege each. `pool` are those whose level, flags and stops count: the same, or, where none is left, those
     that dropped out. `level` is the pool's highest printed level (None for an unknown code), `flags` are all its flags. `watch` are the codes
-    that identify technologies. `passed_over` names selectors that no entry has. `entry` stands for the procedure: the strictest that remains;
+    that may identify technologies; most procedures have none. `passed_over` names selectors that no entry has. `entry` stands for the procedure: the strictest that remains;
     `printed` are its name, hospital grade, item and code as an answer shows them.
     """
 
@@ -127,9 +130,10 @@ class Resolved:
 
 
 class Catalog:
-    """A hospital's catalog, compiled."""
+    """A hospital's catalog, compiled. `looked_for`: the codes by which technologies are identified; procedures are watched for no others."""
 
-    def __init__(self, hospital: Hospital) -> None:
+    def __init__(self, hospital: Hospital, looked_for: frozenset[str]) -> None:
+        self._looked_for = looked_for
         self.aliases = dict(hospital.aliases)
         self.locals_of: dict[str, tuple[str, ...]] = _inverted(self.aliases)
         self.paediatric = hospital.paediatric
@@ -254,14 +258,15 @@ class Catalog:
         return part == code or self.aliases.get(part) == code or self.aliases.get(code) == part
 
     def _watch(self, codes: Iterable[str]) -> frozenset[str]:
-        """The codes by which technologies are identified: each code, its parts, the national codes of all of these and their parts."""
+        """The codes that technologies are identified by, among these: each code, its parts, the national codes of all of these and their
+        parts."""
         plain = {piece for code in codes for piece in (code, *parts_of(code))}
         national = {self.national(piece) for piece in plain}
-        return frozenset(plain | national | {part for code in national for part in parts_of(code)})
+        return self._looked_for.intersection(plain | national | {part for code in national for part in parts_of(code)}) or _UNWATCHED
 
     @staticmethod
     def _watch_of(watch: frozenset[str], entries: Iterable[CatalogEntry]) -> frozenset[str]:
-        return watch.union(*(e.watch for e in entries))
+        return watch.union(*(e.watch for e in entries)) or _UNWATCHED
 
     def _row(self, code: str, by_code: Mapping[str, list[int]], compiled: Sequence[CatalogEntry]) -> CodeRow:
         codes = (code, *self.locals_of.get(code, ()))

@@ -222,7 +222,7 @@ class Lookup:
 
     def _context(self, procedure: Procedure, code: str, resolved: Resolved) -> ProcedureContext:
         technologies = self._hospital.technologies
-        if not technologies.touches(resolved.watch):
+        if not resolved.watch:
             return context_of(self._whole, procedure, code, resolved, ())
         counted = technologies.identify([resolved.watch], None, None)[0]
         always = technologies.identify([resolved.watch], (), Urgency.ELECTIVE)[0]
@@ -235,7 +235,7 @@ class Lookup:
             return False
         if any(cover.key in held for cover in entry.covers) or any(key in held for key in entry.level_covers):
             return True
-        return self._hospital.technologies.touches(entry.watch)
+        return bool(entry.watch)
 
 
 def refuses(findings: Iterable[Finding]) -> bool:

@@ -25,8 +25,7 @@ def is_privileged(hospital: CompiledHospital, matrix: Matrix, staff: str, code: 
     if row is None or resolved is None:
         return False
     level = resolved.level or RAISED_LEVEL
-    technologies = hospital.technologies
-    if technologies.touches(resolved.watch) and raises_level(technologies.identify([resolved.watch], None, None)[0]):
+    if resolved.watch and raises_level(hospital.technologies.identify([resolved.watch], None, None)[0]):
         level = RAISED_LEVEL
     question = Question(department, day, day, level)
     for entry in resolved.entries:

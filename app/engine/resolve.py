@@ -27,7 +27,7 @@ def procedure_contexts(whole: OrderContext) -> tuple[ProcedureContext, ...]:
         one = catalog.resolve_as_sent(procedure, whole.department, whole.child)
         code = one.code
         whole.plan, whole.flags = ((code, procedure.operator),), one.flags
-        if not technologies.touches(one.watch):
+        if not one.watch:
             return (context_of(whole, procedure, code, one, _NO_TECHNOLOGIES),)
         return (context_of(whole, procedure, code, one, technologies.identify([one.watch], whole.diagnoses, whole.urgency)[0]),)
     codes = [catalog.canonical(p.code) for p in procedures]
