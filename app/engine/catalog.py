@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from app.engine.codes import normalize_name, normalize_text, parts_of
+from app.engine.codes import normalize_name, normalize_procedure, normalize_text, parts_of
 from app.engine.model import Entry, Hospital, Procedure, ScopeType
 
 
@@ -30,9 +30,10 @@ class Cover(NamedTuple):
 
 
 class CatalogEntry:
-    """One catalog entry, compiled. `covers` are its itemized scopes, `level_covers` the level scopes."""
+    """One catalog entry, compiled. `covers` are its itemized scopes, `level_covers` the level scopes. Of the `covers`, `keys` are those that
+    a grant for any department will do for, `bound_covers` the others."""
 
-    __slots__ = ("code", "covers", "departments", "entry", "flags", "grade", "level", "level_covers", "name_key", "watch")
+    __slots__ = ("bound_covers", "code", "covers", "departments", "entry", "flags", "grade", "keys", "level", "level_covers", "name_key", "watch")
 
     def __init__(self, entry: Entry, covers: tuple[Cover, ...], watch: frozenset[str]) -> None:
         self.entry = entry
@@ -43,6 +44,8 @@ class CatalogEntry:
         self.grade = _grade_key(entry.hospital_grade)
         self.name_key = normalize_name(entry.name)
         self.covers = covers
+        self.keys = tuple([cover.key for cover in covers if cover.departments is None])
+        self.bound_covers = tuple([cover for cover in covers if cover.departments is not None])
         self.level_covers = tuple(scope_key(ScopeType.LEVEL, level) for level in range(entry.level, 5))
         self.watch = watch
 
@@ -53,10 +56,17 @@ class CatalogEntry:
         return bool(self.grade and other.grade) and self.grade < other.grade
 
 
+_UNWATCHED: frozenset[str] = frozenset()
+"""One object for all procedures that no technology looks for."""
+
+_OTHER = ""
+"""Stands for a department that no entry names."""
+
+
 class CodeRow:
     """All entries of one code, and which of them remain for a department."""
 
-    __slots__ = ("_ready", "by_department", "code", "entries", "generic", "watch")
+    __slots__ = ("by_department", "code", "entries", "generic", "watch")
 
     def __init__(self, code: str, entries: tuple[CatalogEntry, ...], watch: frozenset[str]) -> None:
         self.code = code
@@ -65,20 +75,16 @@ class CodeRow:
         self.generic = tuple(e for e in entries if not e.departments)
         names = {department for e in entries for department in e.departments}
         self.by_department = {name: tuple(e for e in entries if not e.departments or name in e.departments) for name in names}
-        self._ready: dict[str | None, Resolved] = {None: self._resolved(entries), "": self._resolved(self.generic)}
-        self._ready |= {name: self._resolved(remaining) for name, remaining in self.by_department.items()}
 
     def remaining(self, department: str | None) -> tuple[CatalogEntry, ...]:
         """The entries that remain for a department; without one (a look-up) every entry does."""
         return self.entries if department is None else self.by_department.get(department, self.generic)
 
-    def ready(self, department: str | None) -> Resolved:
-        """What the code resolves to for a department when nothing narrows it and the patient is no child."""
-        return self._ready.get(department) or self._ready[""]
-
-    def _resolved(self, remaining: tuple[CatalogEntry, ...]) -> Resolved:
+    def resolved(self, department: str | None) -> Resolved:
+        """What the code means for a department when nothing narrows it and the patient is no child."""
+        remaining = self.remaining(department)
         pool = remaining or self.entries
-        return Resolved(self.code, remaining, pool, self.entries, self.watch.union(*(e.watch for e in pool)), known=True)
+        return Resolved(self.code, remaining, pool, self.entries, self.watch.union(*(e.watch for e in pool)) or _UNWATCHED, known=True)
 
 
 class Resolved:
@@ -86,10 +92,11 @@ class Resolved:
 
     `entries` remain and need a privilege each. `pool` are those whose level, flags and stops count: the same, or, where none is left, those
     that dropped out. `level` is the pool's highest printed level (None for an unknown code), `flags` are all its flags. `watch` are the codes
-    that identify technologies. `passed_over` names selectors that no entry has.
+    that may identify technologies; most procedures have none. `passed_over` names selectors that no entry has. `entry` stands for the procedure: the strictest that remains;
+    `printed` are its name, hospital grade, item and code as an answer shows them.
     """
 
-    __slots__ = ("code", "entries", "flags", "known", "level", "passed_over", "pool", "siblings", "watch")
+    __slots__ = ("code", "entries", "entry", "flags", "known", "level", "passed_over", "pool", "printed", "siblings", "watch")
 
     def __init__(
         self,
@@ -115,12 +122,18 @@ class Resolved:
         else:
             self.level = max((e.level for e in pool), default=None)
             self.flags = frozenset().union(*(e.flags for e in pool))
+        self.entry: CatalogEntry | None = max(entries, key=lambda e: (e.level, e.grade), default=None)
+        self.printed: tuple[str | None, str | None, str | None, str | None] = (None, None, None, None)
+        if self.entry is not None:
+            shown = self.entry.entry
+            self.printed = (shown.name or None, intern(shown.hospital_grade) or None, intern(shown.item) or None, shown.code or None)
 
 
 class Catalog:
-    """A hospital's catalog, compiled."""
+    """A hospital's catalog, compiled. `looked_for`: the codes by which technologies are identified; procedures are watched for no others."""
 
-    def __init__(self, hospital: Hospital) -> None:
+    def __init__(self, hospital: Hospital, looked_for: frozenset[str]) -> None:
+        self._looked_for = looked_for
         self.aliases = dict(hospital.aliases)
         self.locals_of: dict[str, tuple[str, ...]] = _inverted(self.aliases)
         self.paediatric = hospital.paediatric
@@ -137,6 +150,7 @@ class Catalog:
         self.entries: tuple[CatalogEntry, ...] = tuple(compiled)
         known = {*by_code, *(n for n, owns in self.locals_of.items() if any(own in by_code for own in owns))}
         self.rows: dict[str, CodeRow] = {code: self._row(code, by_code, compiled) for code in known}
+        self._ready: dict[str | None, dict[str, Resolved]] = _ready(self.rows)
         self.combinations = tuple((frozenset(parts_of(code)), code) for code in by_code if "+" in code)
         parts = {part for combined, _ in self.combinations for part in combined}
         self.parts_and_aliases = frozenset(
@@ -153,20 +167,45 @@ class Catalog:
         tidy = normalize_text(name)
         return self._departments.get(tidy, tidy)
 
+    def canonical(self, code: str) -> str:
+        """The canonical form of a procedure code as sent.
+
+        Raises:
+            MalformedCode: it cannot be a code.
+        """
+        # A code that the catalog has is canonical, and most are sent so.
+        return code if code in self._ready[_OTHER] else normalize_procedure(code)
+
     def national(self, code: str) -> str:
         """The national code that a code stands for: itself where no alias says otherwise."""
         return self.aliases.get(code, code)
 
+    def ready(self, code: str, department: str | None) -> Resolved | None:
+        """What a canonical code means for a department when nothing narrows it and the patient is no child; None for an unknown code."""
+        named = self._ready.get(department)
+        found = named.get(code) if named is not None else None
+        return found if found is not None else self._ready[_OTHER].get(code)
+
+    def resolve_as_sent(self, procedure: Procedure, department: str | None, child: bool) -> Resolved:
+        """The same as `resolve`, by the procedure's code in any spelling.
+
+        Raises:
+            MalformedCode: it cannot be a code.
+        """
+        named = self._ready.get(department)
+        ready = named.get(procedure.code) if named is not None else None
+        if ready is None or procedure.service or procedure.item or procedure.name or child:
+            return self.resolve(self.canonical(procedure.code), procedure, department, child)
+        return ready
+
     def resolve(self, code: str, procedure: Procedure, department: str | None, child: bool) -> Resolved:
         """The entries that a canonical code means in that department, narrowed by service, item and name."""
-        row = self.rows.get(code)
-        if row is None:
+        ready = self.ready(code, department)
+        if ready is None:
             return self._unknown(code, department, child)
-        ready = row.ready(department)
-        remaining = ready.entries
-        selected = procedure.service or procedure.item or procedure.name
-        if not (selected or child):
+        if not (procedure.service or procedure.item or procedure.name or child):
             return ready
+        row, remaining = self.rows[code], ready.entries
         kept, passed_over = _narrow(remaining, procedure)
         if child:
             kept += _narrow(self._paediatric(row, remaining), procedure)[0]
@@ -219,14 +258,15 @@ class Catalog:
         return part == code or self.aliases.get(part) == code or self.aliases.get(code) == part
 
     def _watch(self, codes: Iterable[str]) -> frozenset[str]:
-        """The codes by which technologies are identified: each code, its parts, the national codes of all of these and their parts."""
+        """The codes that technologies are identified by, among these: each code, its parts, the national codes of all of these and their
+        parts."""
         plain = {piece for code in codes for piece in (code, *parts_of(code))}
         national = {self.national(piece) for piece in plain}
-        return frozenset(plain | national | {part for code in national for part in parts_of(code)})
+        return self._looked_for.intersection(plain | national | {part for code in national for part in parts_of(code)}) or _UNWATCHED
 
     @staticmethod
     def _watch_of(watch: frozenset[str], entries: Iterable[CatalogEntry]) -> frozenset[str]:
-        return watch.union(*(e.watch for e in entries))
+        return watch.union(*(e.watch for e in entries)) or _UNWATCHED
 
     def _row(self, code: str, by_code: Mapping[str, list[int]], compiled: Sequence[CatalogEntry]) -> CodeRow:
         codes = (code, *self.locals_of.get(code, ()))
@@ -292,6 +332,18 @@ class _Coverage:
                         seen.add(index)
                         queue.append(index)
         return seen
+
+
+def _ready(rows: Mapping[str, CodeRow]) -> dict[str | None, dict[str, Resolved]]:
+    """What each code means, by department and then by code: for those that its entries name, for any other, and for None.
+
+    Not by code and then by department: that would be another small dict for each code, which is seldom in the processor's caches.
+    """
+    found: dict[str | None, dict[str, Resolved]] = defaultdict(dict)
+    for code, row in rows.items():
+        for department in (None, _OTHER, *row.by_department):
+            found[department][code] = row.resolved(department)
+    return dict(found)
 
 
 def _narrow(entries: tuple[CatalogEntry, ...], procedure: Procedure) -> tuple[tuple[CatalogEntry, ...], tuple[str, ...]]:

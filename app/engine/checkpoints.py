@@ -16,15 +16,20 @@ from app.engine.rules.found import Found
 class Rule(Value, frozen=True):
     """A rule: the reason codes that it can give, its function, and the attributes of its context that it looks at.
 
-    `about_operator`: it looks at the person named; somebody else might pass it. `looks_for`: what must be there for it to find anything: a
-    technology or a flag of the procedure, or a doubt about the person's standing (`PersonRow.clear_until`); without it, it need not be run.
+    `about_operator`: it looks at the person named; somebody else might pass it. `looks_for`: what must be there for it to find anything; where
+    that is not there, it need not be run:
+
+    - `technology`: a technology or a flag of the procedure;
+    - `doubt`: a doubt about the standing of the person named (`PersonRow.clear_until`);
+    - `lack`: an entry that the operator is not granted, or none at all;
+    - `patient`: a flag of the patient.
     """
 
     codes: tuple[str, ...]
     test: Callable[[Any], tuple[Found, ...]]
     sees: tuple[str, ...] = ()
     about_operator: bool = False
-    looks_for: Literal["", "technology", "doubt"] = ""
+    looks_for: Literal["", "technology", "doubt", "lack", "patient"] = ""
 
     @property
     def name(self) -> str:
@@ -32,13 +37,28 @@ class Rule(Value, frozen=True):
 
 
 class RuleSet(Value, frozen=True):
-    """The rules of one checkpoint, by subject. `plain` are those of `procedure` that can find something where no technology and no flag is
-    there and the operator's standing is beyond doubt: most orders are such."""
+    """The rules of one checkpoint, by subject."""
 
     case: tuple[Rule, ...]
     procedure: tuple[Rule, ...]
     member: Mapping[TeamRole, tuple[Rule, ...]]
-    plain: tuple[Rule, ...]
+
+
+class Rules(Value, frozen=True):
+    """The rules of one checkpoint: every one, and those that are left where nothing is there that the others look for. Most orders are such."""
+
+    every: RuleSet
+    plain: RuleSet
+
+
+def rules_of(every: RuleSet) -> Rules:
+    """The rules of a checkpoint, with those set apart that look for nothing special (`Rule.looks_for`)."""
+    members = {role: _unconditional(of_role) for role, of_role in every.member.items()}
+    return Rules(every, RuleSet(_unconditional(every.case), _unconditional(every.procedure), members))
+
+
+def _unconditional(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    return tuple([rule for rule in rules if not rule.looks_for])
 
 
 _STAFF = ("operator.staff",)
@@ -56,10 +76,15 @@ PROCEDURE_RULES = (
     Rule(("staff_suspended",), people.operator_suspended, _STAFF, about_operator=True, looks_for="doubt"),
     Rule(("trainee_operator",), people.trainee_operator, _STAFF, about_operator=True, looks_for="doubt"),
     Rule(("requalification_due",), people.operator_requalification, _STAFF, about_operator=True, looks_for="doubt"),
-    Rule(("code_unknown",), catalog.code_unknown, ("code",)),
-    Rule(("department_not_listed",), catalog.department_not_listed, ("code", "whole.department", "resolved.pool")),
+    Rule(("code_unknown",), catalog.code_unknown, ("code",), looks_for="lack"),
+    Rule(
+        ("department_not_listed",),
+        catalog.department_not_listed,
+        ("code", "whole.department", "resolved.pool"),
+        looks_for="lack",
+    ),
     Rule(("diagnosis_missing",), technology.diagnosis_missing, _TECHNOLOGY, looks_for="technology"),
-    Rule(("entry_ambiguous",), catalog.entry_ambiguous, _GRANTS, about_operator=True),
+    Rule(("entry_ambiguous",), catalog.entry_ambiguous, _GRANTS, about_operator=True, looks_for="lack"),
     Rule(
         (
             "grant_missing",
@@ -75,6 +100,7 @@ PROCEDURE_RULES = (
         grants.operator_grant,
         _GRANTS,
         about_operator=True,
+        looks_for="lack",
     ),
     Rule(
         ("restricted_training_missing",),
@@ -103,11 +129,11 @@ PROCEDURE_RULES = (
 )
 
 _KNOWN_MEMBER = (
-    Rule(("staff_unknown",), people.member_unknown, ("member.staff",)),
-    Rule(("license_invalid",), people.member_license, ("person.staff", "member.role", "whole.last_day")),
-    Rule(("staff_suspended",), people.member_suspended, ("person.staff",)),
+    Rule(("staff_unknown",), people.member_unknown, ("member.staff",), looks_for="doubt"),
+    Rule(("license_invalid",), people.member_license, ("person.staff", "member.role", "whole.last_day"), looks_for="doubt"),
+    Rule(("staff_suspended",), people.member_suspended, ("person.staff",), looks_for="doubt"),
 )
-_REASSESSED = Rule(("requalification_due",), people.member_requalification, ("person.staff",))
+_REASSESSED = Rule(("requalification_due",), people.member_requalification, ("person.staff",), looks_for="doubt")
 _ASSISTING = _KNOWN_MEMBER
 _ANESTHESIOLOGIST = (
     *_KNOWN_MEMBER,
@@ -133,8 +159,13 @@ MEMBER_RULES: Mapping[TeamRole, tuple[Rule, ...]] = {
 
 _REQUESTER = Rule(("staff_unknown",), people.requester_unknown, ("order.requester",))
 _EVIDENCE = (
-    Rule(("major_approval_missing",), evidence.major_patient_unapproved, ("order.patient.flags", "evidence")),
-    Rule(("unplanned_reoperation_unreported",), evidence.unplanned_reoperation_unreported, ("order.patient.flags", "evidence")),
+    Rule(("major_approval_missing",), evidence.major_patient_unapproved, ("order.patient.flags", "evidence"), looks_for="patient"),
+    Rule(
+        ("unplanned_reoperation_unreported",),
+        evidence.unplanned_reoperation_unreported,
+        ("order.patient.flags", "evidence"),
+        looks_for="patient",
+    ),
 )
 _THEATRE = (
     Rule(("anesthesia_unverified",), theatre.anesthesia_unverified, ("team_roles", "asa")),
@@ -150,19 +181,19 @@ CASE_RULES: Mapping[Checkpoint, tuple[Rule, ...]] = {
     Checkpoint.INTRAOP: (_REQUESTER, *_EVIDENCE, _UPSTREAM, _CHANGED),
 }
 
-RULES: Mapping[Checkpoint, RuleSet] = {
-    checkpoint: RuleSet(case_rules, PROCEDURE_RULES, MEMBER_RULES, tuple(rule for rule in PROCEDURE_RULES if not rule.looks_for))
-    for checkpoint, case_rules in CASE_RULES.items()
+RULES: Mapping[Checkpoint, Rules] = {
+    checkpoint: rules_of(RuleSet(case_rules, PROCEDURE_RULES, MEMBER_RULES)) for checkpoint, case_rules in CASE_RULES.items()
 }
 
 _UNAVAILABLE = Rule(("matrix_unavailable",), case.matrix_unavailable)
 
-WITHOUT_MATRIX: Mapping[Checkpoint, RuleSet] = {
-    checkpoint: RuleSet(
-        (*case_rules, _UNAVAILABLE),
-        (*(rule for rule in PROCEDURE_RULES if not rule.about_operator), _UNAVAILABLE),
-        {role: (_UNAVAILABLE,) if rules else () for role, rules in MEMBER_RULES.items()},
-        (*(rule for rule in PROCEDURE_RULES if not rule.about_operator), _UNAVAILABLE),
+WITHOUT_MATRIX: Mapping[Checkpoint, Rules] = {
+    checkpoint: rules_of(
+        RuleSet(
+            (*case_rules, _UNAVAILABLE),
+            (*(rule for rule in PROCEDURE_RULES if not rule.about_operator), _UNAVAILABLE),
+            {role: (_UNAVAILABLE,) if rules else () for role, rules in MEMBER_RULES.items()},
+        )
     )
     for checkpoint, case_rules in CASE_RULES.items()
 }

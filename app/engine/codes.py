@@ -40,6 +40,11 @@ def normalize_text(text: str) -> str:
     return _BLANKS.sub(" ", text).strip()
 
 
+def is_blank(text: str) -> bool:
+    """Whether a text shows nothing."""
+    return not (text.strip() if text.isascii() else normalize_text(text))
+
+
 def normalize_name(text: str) -> str:
     """The form in which procedure names are compared: no blanks, no width, one bracket style, no trailing `#`, no case."""
     return _BLANKS.sub("", unicodedata.normalize("NFKC", text)).translate(_BRACKETS).rstrip("#").casefold()

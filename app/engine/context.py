@@ -5,17 +5,21 @@ Contexts hold facts that several rules need, worked out once. They are made for 
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from app.engine.calendar import full_years
-from app.engine.codes import normalize_diagnosis, normalize_text
+from app.engine.codes import is_blank, normalize_diagnosis
 from app.engine.model import (
     CaseHistory,
     Checkpoint,
     Evidence,
     Order,
+    Paediatric,
     PastDecision,
+    Patient,
     Procedure,
     Staff,
     TeamMember,
@@ -39,71 +43,46 @@ MAX_JUDGED_ASA = 5
 """ASA class 6 (a declared brain-dead donor) is judged as 5, the highest that H-WAHH's table knows."""
 
 
-class OrderContext:
-    """The order and the day. `plan`: code and operator of each procedure; `flags`: all flags of their entries. `first_day` is the day of surgery; `last_day` is today where that day is past, else the same: what must hold
-    on the day of surgery and still today must hold on both."""
+class OrderContext(Struct, gc=False):
+    """The order and the day: see `order_context`.
 
-    __slots__ = (
-        "asa",
-        "checkpoint",
-        "child",
-        "department",
-        "diagnoses",
-        "evidence",
-        "first_day",
-        "flags",
-        "grade",
-        "history",
-        "hospital",
-        "last_day",
-        "matrix",
-        "now",
-        "order",
-        "other_patient",
-        "plan",
-        "today",
-        "urgency",
-    )
+    `now` is the instant by the hospital's clock, `today` its day. `first_day` is the day of surgery; `last_day` is today where that day is past,
+    else the same: what must hold on the day of surgery and still today must hold on both. `plan`: code and operator of each procedure; `flags`:
+    all flags of their entries; both are set when the procedures are resolved. They are not the procedures themselves: those point here, and
+    a cycle would leave every decision to the garbage collector, which costs the 99th percentile more than the decision.
+    """
 
-    def __init__(
-        self,
-        order: Order,
-        hospital: CompiledHospital,
-        matrix: Matrix | None,
-        history: CaseHistory | None,
-        now: datetime,
-    ) -> None:
-        zone = hospital.time_zone
-        local_now = now.astimezone(zone)
-        today = local_now.date()
-        start = order.planned_start
-        day = today if start is None else start.astimezone(zone).date()
-        self.order = order
-        self.hospital = hospital
-        self.matrix = matrix
-        self.now = local_now
-        self.today = today
-        self.first_day = day
-        self.last_day = today if day < today else day
-        self.checkpoint: Checkpoint = order.checkpoint
-        self.urgency: Urgency = order.urgency
-        self.department: str | None = hospital.catalog.department(order.department)
-        self.diagnoses: tuple[str, ...] = tuple([normalize_diagnosis(code) for code in order.diagnoses]) if order.diagnoses else ()
-        self.evidence = order.evidence or _NO_EVIDENCE
-        self.other_patient = history is not None and history.patient_id != order.patient.id
-        self.history: tuple[PastDecision, ...] = () if history is None or self.other_patient else history.decisions
-        self.child = hospital.paediatric is not None and order.patient.birth_date is not None and self._is_child()
-        asa = order.anesthesia.asa if order.anesthesia is not None else None
-        self.asa = asa if asa is None or asa < MAX_JUDGED_ASA else MAX_JUDGED_ASA
-        self.grade = order.perfusion.grade if order.perfusion is not None else None
-        # Facts of the procedures, set when they are resolved. Not the procedures themselves: they point here, and a cycle would leave every
-        # decision to the garbage collector, which costs the 99th percentile more than the decision.
-        self.plan: tuple[tuple[str, str], ...] = ()
-        self.flags: frozenset[str] = frozenset()
+    order: Order
+    hospital: CompiledHospital
+    matrix: Matrix | None
+    now: datetime
+    today: date
+    first_day: date
+    last_day: date
+    department: str | None
+    diagnoses: tuple[str, ...]
+    evidence: Evidence
+    asa: int | None
+    child: bool
+    other_patient: bool
+    history: tuple[PastDecision, ...]
+    plan: tuple[tuple[str, str], ...] = ()
+    flags: frozenset[str] = frozenset()
 
-    def _is_child(self) -> bool:
-        paediatric, born = self.hospital.paediatric, self.order.patient.birth_date
-        return paediatric is not None and born is not None and full_years(born, self.first_day) < paediatric.under_years
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """Which document is being checked."""
+        return self.order.checkpoint
+
+    @property
+    def urgency(self) -> Urgency:
+        """How urgent it is, as ordered."""
+        return self.order.urgency
+
+    @property
+    def grade(self) -> int | None:
+        """The bypass grade."""
+        return self.order.perfusion.grade if self.order.perfusion is not None else None
 
     @property
     def team_roles(self) -> list[TeamRole]:
@@ -113,7 +92,7 @@ class OrderContext:
     def has(self, evidence: str) -> bool:
         """Whether the order carries that evidence; a blank one is none."""
         number: str | None = getattr(self.evidence, evidence)
-        return number is not None and bool(normalize_text(number))
+        return number is not None and not is_blank(number)
 
     def about(self) -> Mapping[str, object]:
         """The facts of the subject that texts name: the case has none beside those of its rules."""
@@ -128,41 +107,61 @@ class OrderContext:
         return next((d for d in reversed(self.history) if d.decision is not Verdict.DENY and checkpoint in (None, d.checkpoint)), None)
 
 
-class ProcedureContext:
+def order_context(
+    order: Order, hospital: CompiledHospital, matrix: Matrix | None, history: CaseHistory | None, now: datetime
+) -> OrderContext:
+    """The order as a whole on that instant. `history` of another patient counts for nothing.
+
+    Raises:
+        MalformedCode: a diagnosis code that cannot be one.
+    """
+    zone = hospital.time_zone
+    local_now = now.astimezone(zone)
+    today = local_now.date()
+    start = order.planned_start
+    day = today if start is None else start.astimezone(zone).date()
+    asa = order.anesthesia.asa if order.anesthesia is not None else None
+    other_patient = history is not None and history.patient_id != order.patient.id
+    return OrderContext(
+        order,
+        hospital,
+        matrix,
+        local_now,
+        today,
+        day,
+        today if day < today else day,  # last_day
+        hospital.catalog.department(order.department),
+        tuple([normalize_diagnosis(code) for code in order.diagnoses]) if order.diagnoses else (),
+        order.evidence or _NO_EVIDENCE,
+        asa if asa is None or asa < MAX_JUDGED_ASA else MAX_JUDGED_ASA,
+        hospital.paediatric is not None and _is_child(order.patient, hospital.paediatric, day),
+        other_patient,
+        () if history is None or other_patient else history.decisions,
+    )
+
+
+def _is_child(patient: Patient, paediatric: Paediatric, day: date) -> bool:
+    return patient.birth_date is not None and full_years(patient.birth_date, day) < paediatric.under_years
+
+
+class ProcedureContext(Struct, gc=False):
     """One procedure, its entries, technologies and operator. `level` is the level it is managed at: 4 where a restricted technology raises
     it, None where nothing is known of it."""
 
-    __slots__ = ("code", "level", "operator", "procedure", "question", "resolved", "standings", "technologies", "whole")
-
-    def __init__(
-        self,
-        whole: OrderContext,
-        procedure: Procedure,
-        code: str,
-        resolved: Resolved,
-        technologies: tuple[Identified, ...],
-        level: int | None,
-        question: Question,
-        operator: PersonRow | None,
-        standings: tuple[Standing | None, ...],
-    ) -> None:
-        self.whole = whole
-        self.procedure = procedure
-        self.code = code
-        self.resolved = resolved
-        self.technologies = technologies
-        self.question = question
-        self.level = level
-        self.operator = operator
-        self.standings = standings
+    whole: OrderContext
+    procedure: Procedure
+    code: str
+    resolved: Resolved
+    technologies: tuple[Identified, ...]
+    level: int | None
+    question: Question
+    operator: PersonRow | None
+    standings: tuple[Standing | None, ...]
 
     @property
     def entry(self) -> CatalogEntry | None:
         """The entry that stands for the procedure: the strictest that remains."""
-        entries = self.resolved.entries
-        if len(entries) == 1:
-            return entries[0]
-        return max(entries, key=lambda e: (e.level, e.grade), default=None)
+        return self.resolved.entry
 
     @property
     def name(self) -> str:
@@ -182,15 +181,12 @@ class ProcedureContext:
         }
 
 
-class MemberContext:
+class MemberContext(Struct, gc=False):
     """One member of the team."""
 
-    __slots__ = ("member", "person", "whole")
-
-    def __init__(self, whole: OrderContext, member: TeamMember, person: PersonRow | None) -> None:
-        self.whole = whole
-        self.member = member
-        self.person = person
+    whole: OrderContext
+    member: TeamMember
+    person: PersonRow | None
 
     def about(self) -> Mapping[str, object]:
         """The facts of the subject that texts name."""
@@ -198,4 +194,4 @@ class MemberContext:
         return {"staff": self.member.staff, "staff_name": staff.name if staff is not None else self.member.staff}
 
 
-__all__ = ["MAX_JUDGED_ASA", "MemberContext", "OrderContext", "ProcedureContext"]
+__all__ = ["MAX_JUDGED_ASA", "MemberContext", "OrderContext", "ProcedureContext", "order_context"]

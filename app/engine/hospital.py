@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.engine.catalog import Catalog
 from app.engine.model import ByCheckpoint, Checkpoint, Disposition, Hospital, Urgency
 from app.engine.reasons import REASONS, default_disposition, stricter
-from app.engine.technologies import Technologies
+from app.engine.technologies import Technologies, looked_for
 
 
 class CompiledHospital:
@@ -20,7 +20,7 @@ class CompiledHospital:
         self.policy = hospital.policy
         self.paediatric = hospital.paediatric
         self.office_hours = hospital.office_hours
-        self.catalog = Catalog(hospital)
+        self.catalog = Catalog(hospital, looked_for(hospital.technologies))
         self.technologies = Technologies(hospital.technologies, self.catalog)
 
     def disposition(self, code: str, checkpoint: Checkpoint, urgency: Urgency, default: Disposition | None = None) -> Disposition:

@@ -16,8 +16,7 @@ from msgspec.structs import replace
 
 from app.engine.catalog import CatalogEntry, Resolved
 from app.engine.checkpoints import MEMBER_RULES, PROCEDURE_RULES
-from app.engine.codes import normalize_procedure
-from app.engine.context import MemberContext, OrderContext, ProcedureContext
+from app.engine.context import MemberContext, ProcedureContext, order_context
 from app.engine.hospital import CompiledHospital
 from app.engine.judge import DENYING, run
 from app.engine.matrix import Matrix, PersonRow
@@ -108,7 +107,7 @@ class Lookup:
             procedures=(),
             planned_start=start,
         )
-        self._whole = OrderContext(order, hospital, matrix, None, now)
+        self._whole = order_context(order, hospital, matrix, None, now)
         if department is None:
             self._whole.department = None
         self._matrix = matrix
@@ -132,7 +131,7 @@ class Lookup:
         Raises:
             MalformedCode: it cannot be a code.
         """
-        canonical = normalize_procedure(code)
+        canonical = self._hospital.catalog.canonical(code)
         procedure = Procedure(code, staff)
         resolved = self._hospital.catalog.resolve(canonical, procedure, self._whole.department, child=False)
         return self._context(procedure, canonical, resolved)
@@ -163,7 +162,7 @@ class Lookup:
 
     def privileges(self, row: PersonRow) -> Iterator[Privilege]:
         """The entries that a person may perform, in the order of the catalog."""
-        own = {grant.department for held in row.grants.values() for grant in held if grant.department}
+        own = {grant.department for grant in row.grants if grant.department}
         by_department = {name: Lookup(self._hospital, self._matrix, name, self._on, self._whole.now) for name in sorted(own)}
         for entry in self._hospital.catalog.entries:
             if not self._may_be_granted(row, entry):
@@ -180,7 +179,7 @@ class Lookup:
         ctx = self._context(Procedure(entry.code, row.staff.staff), entry.code, resolved)
         if refuses(self.findings(ctx)):
             return None
-        covering = grants_in_order(row.grants, entry, ctx.question)
+        covering = grants_in_order(row, entry, ctx.question)
         ends = [g.valid_to for g in covering]
         bound = (self._whole.department,) if self._whole.department is not None and not entry.departments else ()
         return Privilege(
@@ -203,7 +202,7 @@ class Lookup:
                 continue
             seen: set[str] = set()
             for grade, key in reversed(list(enumerate(GRADE_KEYS[scope_type], start=1))):
-                for grant in row.grants.get(key, ()):
+                for grant in row.of_scope(key):
                     if grant.department not in seen and in_force(grant, self._whole.first_day, self._whole.last_day):
                         seen.add(grant.department)
                         yield GradeHeld(scope_type, grade, grant.department, grant.valid_to)
@@ -223,7 +222,7 @@ class Lookup:
 
     def _context(self, procedure: Procedure, code: str, resolved: Resolved) -> ProcedureContext:
         technologies = self._hospital.technologies
-        if not technologies.touches(resolved.watch):
+        if not resolved.watch:
             return context_of(self._whole, procedure, code, resolved, ())
         counted = technologies.identify([resolved.watch], None, None)[0]
         always = technologies.identify([resolved.watch], (), Urgency.ELECTIVE)[0]
@@ -231,12 +230,12 @@ class Lookup:
 
     def _may_be_granted(self, row: PersonRow, entry: CatalogEntry) -> bool:
         """A quick look whether it is worth judging: the person holds a scope that could cover the entry."""
-        held, department = row.grants, self._whole.department
+        held, department = row.held, self._whole.department
         if department is not None and entry.departments and department not in entry.departments:
             return False
         if any(cover.key in held for cover in entry.covers) or any(key in held for key in entry.level_covers):
             return True
-        return self._hospital.technologies.touches(entry.watch)
+        return bool(entry.watch)
 
 
 def refuses(findings: Iterable[Finding]) -> bool:

@@ -1,6 +1,6 @@
 """The grant matrix, compiled for look-up: one row per person, and who holds a scope.
 
-A row's grants are keyed by scope, so that judging an entry takes one dict look-up per scope that covers it, whatever the person or the
+What a person holds is keyed by scope, so that judging an entry takes one dict look-up per scope that covers it, whatever the person or the
 hospital holds besides.
 """
 
@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import date
+from datetime import date, timedelta
+from typing import TypeAlias
+
+from msgspec.structs import force_setattr
 
 from app.engine.calendar import add_years
 from app.engine.catalog import scope_key
@@ -24,29 +27,64 @@ from app.engine.model import (
     Staff,
     StaffKind,
     StaffStatus,
+    Value,
     Volume,
 )
 
 EVALUATION_YEARS = 1
 """A level 4 grant is evaluated at least once a year (SGM-2022 art. 17)."""
 
+_SHORTEST_YEAR = timedelta(days=365)
 
-class PersonRow:
-    """One person's row: the register's facts, grants by scope, credentials and volumes by technology or code.
 
-    `clear_until`: the last day on which no rule about the person's standing (licence, suspension, trainee, requalification) can find
-    anything; None where one does or may.
+class Terms(Value, frozen=True):
+    """What a grant says beside its scope: all that decides whether it is in order on a day.
+
+    Grants are given in batches, so that thousands of them share their terms. One object for each stays in the processor's caches, where all
+    the grants of a hospital do not.
     """
 
-    __slots__ = ("clear_until", "credentials", "grants", "ordering", "staff", "volumes")
+    department: str
+    state: GrantState
+    valid_from: date
+    valid_to: date | None
+    last_evaluated: date | None
 
-    def __init__(self, person: Person) -> None:
+
+def terms_of(grant: Grant) -> Terms:
+    """The grant's terms."""
+    return Terms(grant.department, grant.state, grant.valid_from, grant.valid_to, grant.last_evaluated)
+
+
+Held: TypeAlias = Mapping[str, tuple[Terms, ...]]
+"""What somebody holds: by scope, the terms of its grants."""
+
+
+class PersonRow:
+    """One person's row: the register's facts, grants, credentials and volumes by technology or code.
+
+    `clear_until`: the last day on which no rule about the person's standing (licence, suspension, trainee, requalification) can find
+    anything; `date.min` where one does or may. `assists_until`: the same for somebody who assists, of whom less is asked. `grants`: those to operate, in full; `held`: the same by scope; `ordering`: those to order.
+    """
+
+    __slots__ = ("assists_until", "clear_until", "credentials", "grants", "held", "ordering", "staff", "volumes")
+
+    def __init__(self, person: Person, shared: _Shared) -> None:
         self.staff: Staff = person.staff
         self.clear_until = _clear_until(person.staff)
-        self.grants: dict[str, tuple[Grant, ...]] = _by_scope(g for g in person.grants if g.role is GrantRole.OPERATOR)
-        self.ordering: dict[str, tuple[Grant, ...]] = _by_scope(g for g in person.grants if g.role is GrantRole.REQUESTER)
+        self.assists_until = _assists_until(person.staff)
+        self.grants: tuple[Grant, ...] = tuple([g for g in person.grants if g.role is GrantRole.OPERATOR])
+        self.held: Held = shared.by_scope(self.grants)
+        self.ordering: Held = shared.by_scope([g for g in person.grants if g.role is GrantRole.REQUESTER])
         self.credentials: tuple[Credential, ...] = person.credentials
         self.volumes: tuple[Volume, ...] = person.volumes
+
+    def of_scope(self, key: str) -> tuple[Grant, ...]:
+        """The grants to operate of one scope, in full."""
+        if key not in self.held:
+            return ()
+        kind, _, scope = key.partition(":")
+        return tuple([g for g in self.grants if g.scope == scope and g.scope_type == kind])
 
     def trained(self, technology: str, on: date) -> bool:
         """Whether a training or an exemption for that technology is on record by that day."""
@@ -62,7 +100,11 @@ class Matrix:
 
     def __init__(self, people: Iterable[Person], state: MatrixState) -> None:
         self.state = state
-        self.rows: dict[str, PersonRow] = {person.staff.staff: PersonRow(person) for person in people}
+        shared = _Shared()
+        rows = [PersonRow(person, shared) for person in people]
+        # Keys of their own, made one after the other, lie side by side: a look-up compares the number with its key, which would otherwise have to be
+        # fetched from among the grants.
+        self.rows: dict[str, PersonRow] = {(row.staff.staff + " ")[:-1]: row for row in rows}
         self.holders: Mapping[str, Mapping[str, tuple[str, ...]]] = _holders(self.rows)
 
     def person(self, staff: str) -> PersonRow | None:
@@ -70,30 +112,63 @@ class Matrix:
         return self.rows.get(staff)
 
 
-def _clear_until(staff: Staff) -> date | None:
-    doubtful = (
-        staff.status is not StaffStatus.ACTIVE
-        or staff.kind in TRAINEE_KINDS
-        or staff.kind is StaffKind.EXTERNAL
-        or staff.requalification is Requalification.DUE
-        or not staff.license_no
-    )
-    return None if doubtful else staff.license_valid_to or date.max
+class _Shared:
+    """One object for each day and for each set of terms that grants have in common. Days of their own would be a quarter of the matrix's
+    memory."""
+
+    def __init__(self) -> None:
+        self._days: dict[date, date] = {}
+        self._terms: dict[Terms, tuple[Terms]] = {}
+
+    def by_scope(self, grants: Iterable[Grant]) -> dict[str, tuple[Terms, ...]]:
+        """The terms of grants, by scope; the grants themselves hold shared days then."""
+        found: dict[str, tuple[Terms, ...]] = {}
+        for grant in grants:
+            self._share_days(grant)
+            terms = terms_of(grant)
+            one = self._terms.setdefault(terms, (terms,))
+            key = scope_key(grant.scope_type, grant.scope)
+            found[key] = found[key] + one if key in found else one
+        return found
+
+    def _share_days(self, grant: Grant) -> None:
+        # Set in spite of `frozen`: it is an equal day, and copies of the grants would need the memory that this saves.
+        one = self._days.setdefault
+        force_setattr(grant, "valid_from", one(grant.valid_from, grant.valid_from))
+        if grant.valid_to is not None:
+            force_setattr(grant, "valid_to", one(grant.valid_to, grant.valid_to))
+        if grant.last_evaluated is not None:
+            force_setattr(grant, "last_evaluated", one(grant.last_evaluated, grant.last_evaluated))
 
 
-def evaluation_due(grant: Grant, on: date) -> date:
+def _clear_until(staff: Staff) -> date:
+    doubtful = staff.kind in TRAINEE_KINDS or staff.kind is StaffKind.EXTERNAL or staff.requalification is Requalification.DUE
+    return date.min if doubtful else _assists_until(staff)
+
+
+def _assists_until(staff: Staff) -> date:
+    if staff.status is not StaffStatus.ACTIVE:
+        return date.min
+    if staff.kind in TRAINEE_KINDS:
+        return date.max
+    return staff.license_valid_to or date.max if staff.license_no else date.min
+
+
+def evaluation_overdue(grant: Grant | Terms, on: date) -> bool:
+    """Whether a level 4 grant must have been evaluated again before a day."""
+    # Moving a date by a year takes ten times as long as to see that a year cannot have passed.
+    return on - _evaluated_on(grant, on) > _SHORTEST_YEAR and evaluation_due(grant, on) < on
+
+
+def evaluation_due(grant: Grant | Terms, on: date) -> date:
     """The last day by which a level 4 grant must be evaluated again, as seen on a day: a year after the last evaluation by then, or after
     its first day where there is none."""
+    return add_years(_evaluated_on(grant, on), EVALUATION_YEARS)
+
+
+def _evaluated_on(grant: Grant | Terms, on: date) -> date:
     evaluated = grant.last_evaluated
-    base = evaluated if evaluated is not None and evaluated <= on else grant.valid_from
-    return add_years(base, EVALUATION_YEARS)
-
-
-def _by_scope(grants: Iterable[Grant]) -> dict[str, tuple[Grant, ...]]:
-    found: dict[str, list[Grant]] = defaultdict(list)
-    for grant in grants:
-        found[scope_key(grant.scope_type, grant.scope)].append(grant)
-    return {key: tuple(held) for key, held in found.items()}
+    return evaluated if evaluated is not None and evaluated <= on else grant.valid_from
 
 
 def _holders(rows: Mapping[str, PersonRow]) -> dict[str, dict[str, tuple[str, ...]]]:
@@ -102,7 +177,7 @@ def _holders(rows: Mapping[str, PersonRow]) -> dict[str, dict[str, tuple[str, ..
         row = rows[number]
         if row.staff.status is not StaffStatus.ACTIVE:
             continue
-        for key, grants in row.grants.items():
-            if any(g.state is GrantState.ACTIVE for g in grants):
+        for key, held in row.held.items():
+            if any(terms.state is GrantState.ACTIVE for terms in held):
                 found[key][row.staff.department].append(number)
     return {key: {department: tuple(numbers) for department, numbers in held.items()} for key, held in found.items()}

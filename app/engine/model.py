@@ -52,6 +52,10 @@ NURSE_ROLES = frozenset({TeamRole.SCRUB_NURSE, TeamRole.CIRCULATING_NURSE})
 """Roles that are recorded and not checked."""
 
 
+ASSISTANT_ROLES = frozenset({TeamRole.FIRST_ASSISTANT, TeamRole.SECOND_ASSISTANT, TeamRole.ASSISTANT, TeamRole.ANESTHESIA_ASSISTANT})
+"""Roles in which trainees, residents and interns need no licence of their own."""
+
+
 class Disposition(StrEnum):
     """What a finding does. FINAL denies and nothing lifts it; OVERRIDABLE denies unless a valid emergency declaration lifts it;
     OBLIGATION allows, but something must be done; INFO only says something."""

@@ -50,7 +50,7 @@ def may_operate(ctx: ProcedureContext, number: str) -> bool:
     """Whether that person would be allowed as operator of this procedure, as far as the person goes."""
     matrix = ctx.whole.matrix
     row = matrix.person(number) if matrix is not None else None
-    if row is None or not all(is_granted(row.grants, entry, ctx.question) for entry in ctx.resolved.entries):
+    if row is None or not all(is_granted(row.held, entry, ctx.question) for entry in ctx.resolved.entries):
         return False
     procedure = Procedure(ctx.procedure.code, number)
     granted = (None,) * len(ctx.resolved.entries)

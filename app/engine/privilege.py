@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from datetime import date
 
-from app.engine.codes import normalize_procedure
 from app.engine.hospital import CompiledHospital
 from app.engine.matrix import Matrix
 from app.engine.standing import Question, is_granted
@@ -21,16 +20,15 @@ def is_privileged(hospital: CompiledHospital, matrix: Matrix, staff: str, code: 
     name. Raises `MalformedCode` for what cannot be a code.
     """
     row = matrix.rows.get(staff)
-    codes = hospital.catalog.rows.get(code) or hospital.catalog.rows.get(normalize_procedure(code))
-    if row is None or codes is None:
+    catalog = hospital.catalog
+    resolved = catalog.ready(code, department) or catalog.ready(catalog.canonical(code), department)
+    if row is None or resolved is None:
         return False
-    resolved = codes.ready(department)
     level = resolved.level or RAISED_LEVEL
-    technologies = hospital.technologies
-    if technologies.touches(resolved.watch) and raises_level(technologies.identify([resolved.watch], None, None)[0]):
+    if resolved.watch and raises_level(hospital.technologies.identify([resolved.watch], None, None)[0]):
         level = RAISED_LEVEL
     question = Question(department, day, day, level)
     for entry in resolved.entries:
-        if not is_granted(row.grants, entry, question):
+        if not is_granted(row.held, entry, question):
             return False
     return bool(resolved.entries)

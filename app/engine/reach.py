@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from app.engine.catalog import CatalogEntry, scope_key
 from app.engine.hospital import CompiledHospital
+from app.engine.matrix import terms_of
 from app.engine.model import Grant, GrantState, ScopeType
 from app.engine.standing import ITEMIZED_FROM_LEVEL, Question, is_granted
 
@@ -103,7 +104,7 @@ def _keys(place: _Place) -> set[str]:
 def _holds(grant: Grant, place: _Place, on: date) -> bool:
     """Whether the engine would take the grant for a privilege there on that day."""
     question = Question(place.department, on, on, place.entry.level, place.technology_keys)
-    return is_granted({_key(grant): (grant,)}, place.entry, question)
+    return is_granted({_key(grant): (terms_of(grant),)}, place.entry, question)
 
 
 def _key(grant: Grant) -> str:

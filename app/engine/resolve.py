@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.engine.catalog import Catalog, Resolved, scope_key
-from app.engine.codes import normalize_procedure
 from app.engine.context import OrderContext, ProcedureContext
 from app.engine.model import Procedure, ScopeType
 from app.engine.standing import Question, standings
@@ -21,17 +20,17 @@ def procedure_contexts(whole: OrderContext) -> tuple[ProcedureContext, ...]:
         MalformedCode: a code that cannot be one.
     """
     procedures = whole.order.procedures
-    technologies = whole.hospital.technologies
+    catalog, technologies = whole.hospital.catalog, whole.hospital.technologies
     if len(procedures) == 1:
         # The common order, without the lists that several procedures need.
         procedure = procedures[0]
-        code = normalize_procedure(procedure.code)
-        one = whole.hospital.catalog.resolve(code, procedure, whole.department, whole.child)
+        one = catalog.resolve_as_sent(procedure, whole.department, whole.child)
+        code = one.code
         whole.plan, whole.flags = ((code, procedure.operator),), one.flags
-        if not technologies.touches(one.watch):
+        if not one.watch:
             return (context_of(whole, procedure, code, one, _NO_TECHNOLOGIES),)
         return (context_of(whole, procedure, code, one, technologies.identify([one.watch], whole.diagnoses, whole.urgency)[0]),)
-    codes = [normalize_procedure(p.code) for p in procedures]
+    codes = [catalog.canonical(p.code) for p in procedures]
     resolved = _resolve(whole, procedures, codes)
     whole.plan = tuple([(code, p.operator) for p, code in zip(procedures, codes, strict=True)])
     whole.flags = frozenset().union(*(r.flags for r in resolved))
@@ -77,5 +76,5 @@ def context_of(
         )
     question = Question(whole.department, whole.first_day, whole.last_day, level or RAISED_LEVEL, keys)
     operator = whole.matrix.person(procedure.operator) if whole.matrix is not None else None
-    standing = standings(operator.grants, resolved.entries, resolved.siblings, question) if operator is not None else ()
+    standing = standings(operator, resolved.entries, resolved.siblings, question) if operator is not None else ()
     return ProcedureContext(whole, procedure, code, resolved, technologies, level, question, operator, standing)

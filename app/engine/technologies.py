@@ -33,11 +33,6 @@ class Technologies:
         self._ways = {technology.id: tuple(w for way in technology.identify for w in _ways(way)) for technology in self.by_id.values()}
         self._by_code: dict[str, tuple[Technology, ...]] = _by_code(self.by_id.values(), self._ways)
         self.counted = {technology.id: _counted(technology, catalog) for technology in self.by_id.values()}
-        self._codes = frozenset(self._by_code)
-
-    def touches(self, watch: frozenset[str]) -> bool:
-        """Whether any technology looks for one of these codes."""
-        return not watch.isdisjoint(self._codes)
 
     def identify(
         self, watches: Sequence[frozenset[str]], diagnoses: Sequence[str] | None, urgency: Urgency | None
@@ -58,6 +53,12 @@ class Technologies:
             for index, certain in certain_at.items():
                 found[index].append(Identified(technology, certain))
         return [tuple(identified) for identified in found]
+
+
+def looked_for(technologies: Iterable[Technology]) -> frozenset[str]:
+    """The codes by which any of the technologies is identified, alone or with others."""
+    ways = [w for technology in technologies for way in technology.identify for w in _ways(way)]
+    return frozenset(code for way in ways for code in way.codes.union(*way.all_of))
 
 
 def _certainty(

@@ -160,9 +160,10 @@ def test_a_rule_that_raises_never_counts_as_passed(monkeypatch: pytest.MonkeyPat
     def broken(ctx: object) -> tuple[()]:
         raise ZeroDivisionError
 
-    rules = checkpoints.RULES[Checkpoint.ORDER]
-    procedure = (*rules.procedure, checkpoints.Rule(("mdt_missing",), broken))
-    monkeypatch.setitem(checkpoints.RULES, Checkpoint.ORDER, checkpoints.RuleSet(rules.case, procedure, rules.member, procedure))
+    every = checkpoints.RULES[Checkpoint.ORDER].every
+    procedure = (*every.procedure, checkpoints.Rule(("mdt_missing",), broken))
+    rules = checkpoints.rules_of(checkpoints.RuleSet(every.case, procedure, every.member))
+    monkeypatch.setitem(checkpoints.RULES, Checkpoint.ORDER, rules)
     decision = world({}).decide()
     assert decision.decision is Verdict.DENY
     assert decision.overridable

@@ -19,7 +19,7 @@ def operator_grant(ctx: ProcedureContext) -> tuple[Found, ...]:
     """
     lacking = [standing for standing in ctx.standings if standing is not None]
     if not ctx.resolved.entries and ctx.operator is not None and not _catalog_denies(ctx):
-        dropped = standings(ctx.operator.grants, ctx.resolved.siblings, ctx.resolved.siblings, ctx.question)
+        dropped = standings(ctx.operator, ctx.resolved.siblings, ctx.resolved.siblings, ctx.question)
         if not dropped:
             return (Found("grant_missing", {"entry": ctx.code}),)
         lacking = [standing for standing in dropped if standing is not None]
@@ -49,7 +49,7 @@ def order_right(ctx: ProcedureContext) -> tuple[Found, ...]:
     if row is not None and row.staff.status is StaffStatus.ACTIVE:
         question = ctx.question
         if ctx.resolved.entries and all(
-            is_granted(row.ordering, e, question) or is_granted(row.grants, e, question) for e in ctx.resolved.entries
+            is_granted(row.ordering, e, question) or is_granted(row.held, e, question) for e in ctx.resolved.entries
         ):
             return NOTHING
     who = {"who_zh": f"开单医师 {requester} ", "who_en": f"Requester {requester}"}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from app.engine.catalog import scope_key
 from app.engine.context import MemberContext, OrderContext
+from app.engine.matrix import PersonRow
 from app.engine.model import ScopeType, TeamRole
 from app.engine.rules.found import NOTHING, Found
 from app.engine.standing import Standing, grade_standing
@@ -16,6 +19,8 @@ GRADE_KEYS = {
     for scope_type in (ScopeType.ASA, ScopeType.PERFUSION)
 }
 """The scopes of the classes and grades, from 1 up."""
+
+_ASA_KEYS, _BYPASS_KEYS = GRADE_KEYS[ScopeType.ASA], GRADE_KEYS[ScopeType.PERFUSION]
 
 _STANDING_TEXTS = {
     "grant_missing": ("未授权", "no grant"),
@@ -32,7 +37,7 @@ def anesthesia_grade(ctx: MemberContext) -> tuple[Found, ...]:
     asa = ctx.whole.asa
     if ctx.person is None or asa is None:
         return NOTHING
-    standing = _grade_standing(ctx, ScopeType.ASA, asa)
+    standing = _grade_standing(ctx, ctx.person, _ASA_KEYS, asa)
     return NOTHING if standing is None else (Found("anesthesia_grade_exceeded", {"asa": asa, **_seen(standing)}),)
 
 
@@ -41,7 +46,7 @@ def perfusion_grade(ctx: MemberContext) -> tuple[Found, ...]:
     grade = ctx.whole.grade
     if ctx.person is None or grade is None:
         return NOTHING
-    standing = _grade_standing(ctx, ScopeType.PERFUSION, grade)
+    standing = _grade_standing(ctx, ctx.person, _BYPASS_KEYS, grade)
     return NOTHING if standing is None else (Found("perfusion_grade_exceeded", {"grade": grade, **_seen(standing)}),)
 
 
@@ -73,11 +78,9 @@ def _unverified(code: str, missing: list[tuple[str, str, str]]) -> tuple[Found, 
     return (Found(code, {"missing": [field for field, _, _ in missing], **texts}),)
 
 
-def _grade_standing(ctx: MemberContext, scope_type: ScopeType, grade: int) -> Standing | None:
-    assert ctx.person is not None
+def _grade_standing(ctx: MemberContext, person: PersonRow, keys: Sequence[str], grade: int) -> Standing | None:
     whole = ctx.whole
-    departments = (whole.department, ctx.person.staff.department)
-    return grade_standing(ctx.person, GRADE_KEYS[scope_type], grade, departments, whole.first_day, whole.last_day)
+    return grade_standing(person, keys, grade, whole.department, whole.first_day, whole.last_day)
 
 
 def _seen(standing: Standing) -> dict[str, object]:
