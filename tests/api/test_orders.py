@@ -94,6 +94,8 @@ def test_blanks_and_width_of_ids_are_dropped_and_blank_evidence_is_none() -> Non
         ({"patient": {"id": "P", "birth_date": "2026-13-01"}}, {"patient.birth_date": "invalid"}),
         ({"patient": {"id": "P", "flags": ["vip"]}}, {"patient.flags[0]": "unknown_flag"}),
         ({"patient": {"id": "   "}}, {"patient.id": "blank"}),
+        ({"case_id": "C\n1", "patient": {"id": "P\0"}}, {"case_id": "control_character", "patient.id": "control_character"}),
+        ({"team": [{"staff": "1\x7f", "role": "assistant"}]}, {"team[0].staff": "control_character"}),
         ({"patient": []}, {"patient": "type"}),
         ({"team": [{"staff": "1", "role": "surgeon"}]}, {"team[0].role": "invalid"}),
         ({"anesthesia": {"asa": 7}}, {"anesthesia.asa": "invalid"}),
