@@ -115,6 +115,11 @@ def test_every_wrong_field_at_once() -> None:
     assert set(_refused(bad)) == {"surgeon", "urgency", "anesthesia.asa", "procedures[0].code", "case_id"}
 
 
+def test_what_lies_beyond_the_longest_list_is_not_looked_at() -> None:
+    refused = _refused(GOOD | {"procedures": [{"code": "35.71001"}] * 40})
+    assert refused == {"procedures": "length"} | {f"procedures[{i}].operator": "missing" for i in range(30)}
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"request_id": "\xff"}'])
 def test_what_is_not_json(body: bytes) -> None:
     with pytest.raises(BadInput) as refused:
