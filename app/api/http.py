@@ -91,7 +91,8 @@ def acting_person(key: Key, by: str | None) -> str:
     Raises:
         BadInput: neither is there, or `by` is somebody else than the key's person.
     """
-    if key.staff is not None and by is not None and by != key.staff:
+    by = (by or "").strip()
+    if key.staff is not None and by not in ("", key.staff):
         raise BadInput([FieldError("by", "not_you", f"此密钥属于 {key.staff} / this key is bound to {key.staff}")])
     person = key.staff or by
     if not person:

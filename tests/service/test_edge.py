@@ -82,6 +82,16 @@ async def test_what_does_not_say_that_it_is_json_is_refused(
     assert said.status_code == 422
 
 
+async def test_who_acts_is_named_without_the_blanks_around(client: httpx.AsyncClient, keys: dict[str, str]) -> None:
+    file = "工号,scope_type,授权范围,授权起始\n100007,code,35.71001,2026-10-01\n".encode()
+    headers = bearer(keys["admin"]) | {"Content-Type": "text/csv"}
+    blank = await client.post("/v1/imports/grants", params={"by": "  "}, content=file, headers=headers)
+    assert (blank.status_code, blank.json()["errors"][0]["field"]) == (422, "by")
+    assert (await client.post("/v1/imports/grants", params={"by": " 100007 "}, content=file, headers=headers)).status_code == 200
+    newest = (await client.get("/v1/changes", headers=bearer(keys["admin"]))).json()["items"][0]
+    assert (newest["kind"], newest["by"]) == ("import", "100007")
+
+
 async def test_how_the_service_is_is_told_to_those_who_run_it(
     client: httpx.AsyncClient, stranger: httpx.AsyncClient, keys: dict[str, str]
 ) -> None:
