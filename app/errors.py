@@ -47,7 +47,7 @@ class BadInput(SurgateError):
     """The content is wrong. `errors` names every field; `malformed` says that it is not even JSON."""
 
     def __init__(self, errors: Sequence[FieldError | RowError], *, malformed: bool = False) -> None:
-        super().__init__("; ".join(f"{e.field}: {e.message}" for e in errors))
+        super().__init__("; ".join(f"{e.field}: {e.message}" if e.field else e.message for e in errors))
         self.errors = tuple(errors)
         self.malformed = malformed
 

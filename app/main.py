@@ -16,10 +16,10 @@ from starlette.exceptions import HTTPException
 
 from app.api import check
 from app.api.auth import Guard
-from app.api.check import Receive, Scope, Send, handle_check
+from app.api.bodies import BodyTooLarge, Disconnected, Receive, WrongMediaType
+from app.api.check import Scope, Send, handle_check
 from app.api.docs import add_docs
-from app.api.edge import Edge
-from app.api.http import BodyTooLarge, WrongMediaType
+from app.api.edge import CLIENT_LEFT, Edge
 from app.api.problems import Problem, internal_error, problem_of, problem_response, problem_with
 from app.api.routes import ROUTERS
 from app.authorize import ENGINE_VERSION, Authorizer
@@ -95,11 +95,8 @@ def _handle_errors(app: FastAPI) -> None:
         headers = ((b"allow", allow.encode()),) if error.status_code == 405 else ()
         return problem_response(problem_with(error.status_code, str(error.detail), headers))
 
-    async def too_large(_request: Request, error: Exception) -> Response:
-        return problem_response(problem_with(413, str(error)))
-
-    async def wrong_media_type(_request: Request, error: Exception) -> Response:
-        return problem_response(problem_with(415, str(error)))
+    async def left(_request: Request, _error: Exception) -> Response:
+        return Response(status_code=CLIENT_LEFT)  # for the log: nobody receives it
 
     async def bad_parameters(_request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
@@ -110,18 +107,18 @@ def _handle_errors(app: FastAPI) -> None:
         return problem_response(internal_error(request_id.get() or ""))
 
     app.add_exception_handler(Exception, defect)
-    app.add_exception_handler(SurgateError, known)
-    app.add_exception_handler(SQLAlchemyError, known)
+    for kind in (SurgateError, SQLAlchemyError, BodyTooLarge, WrongMediaType):
+        app.add_exception_handler(kind, known)
+    app.add_exception_handler(Disconnected, left)
     app.add_exception_handler(HTTPException, http)
-    app.add_exception_handler(BodyTooLarge, too_large)
-    app.add_exception_handler(WrongMediaType, wrong_media_type)
     app.add_exception_handler(RequestValidationError, bad_parameters)
 
 
 def _methods(app: FastAPI, request: Request) -> str:
     """The methods that a path takes. The framework tells those of the first route alone."""
     path = request.url.path
-    return ", ".join(sorted({m.upper() for known, methods in app.openapi()["paths"].items() if _is(known, path) for m in methods}))
+    taken = {m.upper() for known, methods in app.openapi()["paths"].items() if _is(known, path) for m in methods}
+    return ", ".join(sorted(taken | ({"HEAD"} if "GET" in taken else set())))
 
 
 def _is(template: str, path: str) -> bool:

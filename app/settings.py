@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from app.errors import SurgateError
 
 PREFIX = "SURGATE_"
+SQLITE = "sqlite+aiosqlite:///"
 
 
 class BadSettings(SurgateError):
@@ -37,7 +38,9 @@ class Settings(BaseModel):
     )
     failed_keys_per_minute: Annotated[int, Field(ge=1, le=10_000, description="Wrong keys from one address before 429")] = 30
     stop_seconds: Annotated[int, Field(ge=1, le=600, description="How long a stop waits for the requests in flight")] = 15
-    ops_networks: Annotated[str, Field(description="Networks, by commas, that may read /metrics without a key; loopback always may")] = ""
+    ops_networks: Annotated[
+        str, Field(description="Networks, by commas, that may read /readyz and /metrics without a key; loopback always may")
+    ] = ""
     trusted_proxies: Annotated[str, Field(description="Addresses, by commas, whose X-Forwarded-For is believed; empty: none")] = ""
     access_log: Annotated[bool, Field(description="One log line per request")] = True
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR")] = "INFO"
@@ -45,9 +48,16 @@ class Settings(BaseModel):
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, url: str) -> str:
-        if url and not url.startswith("sqlite+aiosqlite:///"):
-            raise ValueError("must begin with sqlite+aiosqlite:///")
+        if url and url.removeprefix(SQLITE) in (url, "", ":memory:"):
+            raise ValueError(f"must be {SQLITE}PATH")
         return url
+
+    @field_validator("var_dir", mode="before")
+    @classmethod
+    def _named_folder(cls, folder: object) -> object:
+        if folder == "":
+            raise ValueError("must name a folder")
+        return folder
 
     @field_validator("ops_networks", "trusted_proxies")
     @classmethod
@@ -58,7 +68,7 @@ class Settings(BaseModel):
     @property
     def database(self) -> str:
         """The database's URL, the embedded store's by default."""
-        return self.database_url or f"sqlite+aiosqlite:///{(self.var_dir / 'surgate.db').resolve()}"
+        return self.database_url or f"{SQLITE}{(self.var_dir / 'surgate.db').resolve()}"
 
     @property
     def demo_keys_file(self) -> Path:

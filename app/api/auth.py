@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from ipaddress import IPv6Address, ip_address
 
 from app.cache.live import Live
 from app.errors import NotAllowed, TooMany, Unauthenticated
+from app.settings import networks_of
 from app.store.keys import Key, Role, split
 
 WINDOW_SECONDS = 60.0
@@ -59,6 +61,18 @@ class Guard:
         if len(self._failures) >= MAX_ADDRESSES:
             self._failures.pop(next(iter(self._failures)))
         self._failures[address] = (since, count)
+
+
+def from_operations(address: str, networks: str) -> bool:
+    """Whether an address is of this machine or of the operations networks (by commas). An IPv4 caller of a socket that takes both kinds comes
+    as `::ffff:…`."""
+    try:
+        caller = ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(caller, IPv6Address):
+        caller = caller.ipv4_mapped or caller
+    return caller.is_loopback or any(caller in network for network in networks_of(networks))
 
 
 def require(key: Key, roles: Collection[Role]) -> None:

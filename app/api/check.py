@@ -6,13 +6,12 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from app.api.auth import Guard, require
+from app.api.bodies import JSON, Disconnected, Message, Receive, read_json_body
 from app.api.problems import MEDIA_TYPE, Problem, problem_of, problem_with
 from app.authorize import Authorizer
 from app.store.keys import Role
 
 Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 PATH = "/v1/check"
@@ -22,11 +21,7 @@ KEY = "surgate.key"
 MAX_BODY_BYTES = 256 * 1024
 ROLES = (Role.HIS, Role.ANESTHESIA)
 
-_JSON_HEADERS = (b"content-type", b"application/json")
-
-
-class Disconnected(Exception):
-    """The client left before its request was whole."""
+_JSON_HEADERS = (b"content-type", JSON.encode())
 
 
 async def handle_check(scope: Scope, receive: Receive, send: Send, guard: Guard, authorizer: Authorizer) -> None:
@@ -40,14 +35,7 @@ async def handle_check(scope: Scope, receive: Receive, send: Send, guard: Guard,
         key = await guard.caller(headers.get(b"authorization", b"").decode("latin-1"), client[0] if client else "")
         scope[KEY] = key.id
         require(key, ROLES)
-        if not headers.get(b"content-type", b"").lower().startswith(b"application/json"):
-            await _send_problem(send, problem_with(415, "Content-Type must be application/json"))
-            return
-        body = await read_body(receive, headers, MAX_BODY_BYTES)
-        if body is None:
-            await _send_problem(send, problem_with(413, f"at most {MAX_BODY_BYTES} bytes"))
-            return
-        answer = await authorizer.check(body, key)
+        answer = await authorizer.check(await read_json_body(receive, headers, MAX_BODY_BYTES), key)
     except Disconnected:
         return
     except Exception as error:
@@ -57,25 +45,6 @@ async def handle_check(scope: Scope, receive: Receive, send: Send, guard: Guard,
         await _send_problem(send, problem)
         return
     await _send(send, 200, answer, (_JSON_HEADERS,))
-
-
-async def read_body(receive: Receive, headers: MutableMapping[bytes, bytes], most: int) -> bytes | None:
-    """The whole body; None where it is larger than allowed. Raises `Disconnected` where the client leaves."""
-    announced = headers.get(b"content-length", b"0")
-    if announced.isdigit() and int(announced) > most:
-        return None
-    chunks, size = [], 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Disconnected
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > most:
-            return None
-        chunks.append(chunk)
-        if not message.get("more_body", False):
-            return b"".join(chunks)
 
 
 async def _send_problem(send: Send, problem: Problem) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable
 
 from uuid_utils import uuid7
 
-from app.api.check import KEY, Message, Receive, Scope, Send
+from app.api.bodies import Message, Receive
+from app.api.check import KEY, Scope, Send
 from app.api.check import PATH as CHECK_PATH
 from app.api.problems import MEDIA_TYPE, internal_error
 from app.telemetry.logs import AccessLog, request_id
@@ -41,17 +42,19 @@ class Edge:
         answer = _Answer(send, _id_of(scope))
         request_id.set(answer.id)
         self._meters.in_flight.add(1)
+        # HEAD is a GET whose answer's body is left out: the server does that, by the scope that it gave.
+        seen: Scope = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         try:
-            await self._inner(scope, receive, answer.send)
+            await self._inner(seen, receive, answer.send)
         except Exception:  # noqa: BLE001 — whatever it is, the caller gets an answer and the log the place
             _log.exception("a defect")
             await answer.defect()
         finally:
             self._meters.in_flight.add(-1)
-            self._told(scope, answer, time.perf_counter() - began)
+            self._told(scope["method"], seen, answer, time.perf_counter() - began)
 
-    def _told(self, scope: Scope, answer: _Answer, seconds: float) -> None:
-        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+    def _told(self, sent: str, scope: Scope, answer: _Answer, seconds: float) -> None:
+        method = sent if sent in _METHODS else "OTHER"
         route = _route_of(scope)
         self._meters.request(method, route, answer.status, seconds)
         if self._access_log is not None:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from fastapi import Depends, Request, Response
 
-from app.api.auth import require
+from app.api.auth import from_operations, require
+from app.api.bodies import read_body, read_json_body
+from app.api.check import KEY, MAX_BODY_BYTES
 from app.api.content import decode
 from app.errors import BadInput, FieldError
 from app.store.keys import Key, Role
@@ -23,17 +25,6 @@ MAX_LIMIT = 500
 ALL_ROLES = tuple(Role)
 
 _Value = TypeVar("_Value", bound=msgspec.Struct)
-
-
-class BodyTooLarge(Exception):
-    """The body has more bytes than the route takes."""
-
-    def __init__(self, most: int) -> None:
-        super().__init__(f"at most {most} bytes")
-
-
-class WrongMediaType(Exception):
-    """The body is of a kind that the route does not take."""
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -55,29 +46,38 @@ def caller(*roles: Role) -> Any:
     async def known(request: Request) -> Key:
         client = request.client
         key: Key = await request.app.state.gateway.guard.caller(request.headers.get("authorization"), client.host if client else "")
-        request.scope["surgate.key"] = key.id  # for the access log
+        request.scope[KEY] = key.id
         require(key, roles)
         return key
 
     return Depends(known)
 
 
-async def read_json(request: Request, kind: type[_Value], most: int = 256 * 1024) -> _Value:
-    """The request's body as a value. Raises `BadInput`, `BodyTooLarge`, `WrongMediaType`."""
-    if not request.headers.get("content-type", "").lower().startswith("application/json"):
-        raise WrongMediaType("Content-Type must be application/json")
-    return decode(await read_bytes(request, most), kind)
+def operations() -> Any:
+    """Lets in callers of this machine, of the operations networks, or with a key of the operations office: a route's dependency."""
+
+    async def known(request: Request) -> None:
+        gateway = gateway_of(request)
+        address = request.client.host if request.client else ""
+        if not from_operations(address, gateway.settings.ops_networks):
+            require(await gateway.guard.caller(request.headers.get("authorization"), address), [Role.OPS])
+
+    return Depends(known)
+
+
+async def read_json(request: Request, kind: type[_Value], most: int = MAX_BODY_BYTES) -> _Value:
+    """The request's body as a value. Raises `BadInput`, and what `read_json_bytes` raises."""
+    return decode(await read_json_bytes(request, most), kind)
+
+
+async def read_json_bytes(request: Request, most: int = MAX_BODY_BYTES) -> bytes:
+    """The request's whole body, which must say that it is JSON. Raises `WrongMediaType`, `BodyTooLarge`, `Disconnected`."""
+    return await read_json_body(request.receive, dict(request.scope["headers"]), most)
 
 
 async def read_bytes(request: Request, most: int) -> bytes:
-    """The request's whole body. Raises `BodyTooLarge`."""
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > most:
-            raise BodyTooLarge(most)
-        chunks.append(chunk)
-    return b"".join(chunks)
+    """The request's whole body. Raises `BodyTooLarge`, `Disconnected`."""
+    return await read_body(request.receive, dict(request.scope["headers"]), most)
 
 
 def answer(value: Any, status: int = 200) -> Response:
@@ -91,7 +91,8 @@ def acting_person(key: Key, by: str | None) -> str:
     Raises:
         BadInput: neither is there, or `by` is somebody else than the key's person.
     """
-    if key.staff is not None and by is not None and by != key.staff:
+    by = (by or "").strip()
+    if key.staff is not None and by not in ("", key.staff):
         raise BadInput([FieldError("by", "not_you", f"此密钥属于 {key.staff} / this key is bound to {key.staff}")])
     person = key.staff or by
     if not person:

@@ -166,7 +166,7 @@ def author_of(key: Key, body: Because | NewGrant | Renewed) -> Author:
     reason = body.reason.strip()
     if not reason:
         raise BadInput([FieldError("reason", "blank", "理由不能为空白 / the reason must not be blank")])
-    by = acting_person(key, None if body.by is None else body.by.strip())
+    by = acting_person(key, body.by)
     return Author(key.hospital, by, reason, body.document_no.strip(), key.client, key.id)
 
 

@@ -5,6 +5,7 @@ What is wrong is told as a whole: every wrong field with its place.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any
@@ -21,6 +22,7 @@ PLAUSIBLE_YEARS = range(2000, 2201)
 """Years in which an operation may be planned; also keeps calendar arithmetic away from the ends of time."""
 
 _DECODER = msgspec.json.Decoder(Order)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def decode_order(body: bytes, flags: Collection[str]) -> Order:
@@ -51,10 +53,10 @@ def checked(order: Order, flags: Collection[str]) -> Order:
     """The order itself, after a look at what its type cannot say.
 
     Raises:
-        BadInput: a blank id, a code that cannot be one, an unknown flag.
+        BadInput: a blank id or one with control characters, a code that cannot be one, an unknown flag.
     """
     codes = _malformed_codes([p.code for p in order.procedures], order.diagnoses)
-    errors = [*_blank_ids(order), *codes, *_unknown_flags(order.patient.flags, flags), *_odd_start(order)]
+    errors = [*_bad_ids(order), *codes, *_unknown_flags(order.patient.flags, flags), *_odd_start(order)]
     if errors:
         raise BadInput(errors[:MAX_ERRORS])
     return order
@@ -102,7 +104,7 @@ def _tidy(text: str) -> bool:
     return text.isascii() and text == text.strip() and "  " not in text
 
 
-def _blank_ids(order: Order) -> Iterator[FieldError]:
+def _bad_ids(order: Order) -> Iterator[FieldError]:
     named = [
         ("request_id", order.request_id),
         ("case_id", order.case_id),
@@ -114,6 +116,9 @@ def _blank_ids(order: Order) -> Iterator[FieldError]:
     for field, value in named:
         if not value:
             yield FieldError(field, "blank", "不能为空 / must not be blank")
+        elif _CONTROL.search(value):
+            # No id has them; not every database takes them, and a line or a page that shows them shows something else.
+            yield FieldError(field, "control_character", "不能含控制字符 / must not contain control characters")
 
 
 def _odd_start(order: Order) -> Iterator[FieldError]:

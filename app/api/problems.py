@@ -9,6 +9,7 @@ from fastapi import Response
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import errors
+from app.api.bodies import BodyTooLarge, WrongMediaType
 
 MEDIA_TYPE = "application/problem+json"
 _TYPE = "urn:surgate:problem:{}"
@@ -29,13 +30,13 @@ _KINDS: tuple[tuple[type[Exception], int, str, str], ...] = (
     (errors.Unauthenticated, 401, "unauthenticated", "缺少或无效的密钥 / No key, or none that is known"),
     (errors.TooMany, 429, "too-many", "失败次数过多 / Too many failed attempts"),
     (errors.Overloaded, 503, "overloaded", "暂时无法记录，请重试 / Cannot be recorded now, try again"),
+    (BodyTooLarge, 413, "too-large", "内容过大 / Content too large"),
+    (WrongMediaType, 415, "media-type", "不支持的内容类型 / Unsupported media type"),
     (SQLAlchemyError, 503, "store", "数据库暂不可用，请重试 / The store is not available now, try again"),
 )
 _BY_STATUS = {
     404: ("not-found", "不存在 / Not found"),
     405: ("method", "不支持的方法 / Method not allowed"),
-    413: ("too-large", "内容过大 / Content too large"),
-    415: ("media-type", "不支持的内容类型 / Unsupported media type"),
 }
 
 
@@ -45,7 +46,8 @@ def problem_of(error: Exception) -> Problem | None:
         return _bad_input(error)
     for kind, status, name, title in _KINDS:
         if isinstance(error, kind):
-            detail = str(error) if isinstance(error, errors.SurgateError) else ""
+            # A driver's text can quote what it was given.
+            detail = "" if isinstance(error, SQLAlchemyError) else str(error)
             headers = []
             if isinstance(error, errors.Retry):
                 headers.append((b"retry-after", str(error.after_seconds).encode()))
@@ -65,7 +67,7 @@ def problem_response(problem: Problem) -> Response:
 
 
 def problem_with(status: int, detail: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Problem:
-    """A problem document for a status that is not an error of ours: wrong path, method, size, media type."""
+    """A problem document for a status that is not an error of ours: wrong path, wrong method."""
     name, title = _BY_STATUS.get(status, ("http", "请求无效 / Bad request"))
     return Problem(status, _body(status, name, title, detail), headers)
 

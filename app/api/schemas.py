@@ -18,13 +18,14 @@ from fastapi.openapi.utils import get_openapi
 
 from app import errors
 from app.api import answers, office, problems, uploads
+from app.api.bodies import JSON, BodyTooLarge, WrongMediaType
+from app.api.check import MAX_BODY_BYTES
 from app.api.routes import keys
 from app.engine.model import Decision, Order
 from app.errors import FieldError
 from app.imports.diff import Diff
 from app.imports.exports import MEDIA_TYPES
 
-JSON = "application/json"
 SECURITY = "key"
 _REF = "#/components/schemas/{name}"
 
@@ -36,14 +37,16 @@ A denial is a 200: it is an answer, not an error. Errors are `application/proble
 
 class Operation(NamedTuple):
     """What a route takes and answers. `body` and `answer`: a type for JSON, or media types for files. `conflict`: it can contradict what is
-    there. `open`: it needs no key."""
+    there. `open`: it needs no key. `operations`: from elsewhere than this machine and the operations networks it needs one all the same.
+    `not_ready`: it answers that with 503."""
 
     answer: type | tuple[str, ...]
     body: type | tuple[str, ...] | None = None
     status: int = 200
     conflict: bool = False
     open: bool = False
-    also: tuple[int, ...] = ()
+    operations: bool = False
+    not_ready: bool = False
 
 
 _FILES = tuple(dict.fromkeys((*uploads.TABLE_TYPES, *uploads.TOML_TYPES, *uploads.ZIP_TYPES, uploads.FORM)))
@@ -80,18 +83,18 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("delete", "/v1/keys/{key_id}"): Operation(keys.KeyShown),
     ("get", "/v1/stats"): Operation(answers.Stats),
     ("get", "/healthz"): Operation(answers.Alive, open=True),
-    ("get", "/readyz"): Operation(answers.Readiness, open=True),
-    ("get", "/metrics"): Operation(("text/plain",), open=True, also=(401, 403)),
+    ("get", "/readyz"): Operation(answers.Readiness, open=True, operations=True, not_ready=True),
+    ("get", "/metrics"): Operation(("text/plain",), open=True, operations=True),
 }
 
-_PROBLEMS: Mapping[int, tuple[str, errors.SurgateError | None, str]] = {
-    400: ("Malformed", errors.BadInput([FieldError("", "malformed_json", "不是有效的JSON / not valid JSON")], malformed=True), ""),
-    401: ("Unauthenticated", errors.Unauthenticated("Authorization: Bearer KEY"), ""),
-    403: ("NotAllowed", errors.NotAllowed("needs one of the roles: anesthesia, his"), ""),
-    404: ("NotFound", errors.NotFound("没有此核查记录 / no such decision"), ""),
-    409: ("Conflict", errors.Conflict("request_id HIS-20261122-000123 was used for another content / 此请求号已用于其他内容"), ""),
-    413: ("TooLarge", None, "at most 262144 bytes"),
-    415: ("MediaType", None, "Content-Type must be application/json"),
+_PROBLEMS: Mapping[int, tuple[str, Exception | None]] = {
+    400: ("Malformed", errors.BadInput([FieldError("", "malformed_json", "不是有效的JSON / not valid JSON")], malformed=True)),
+    401: ("Unauthenticated", errors.Unauthenticated("Authorization: Bearer KEY")),
+    403: ("NotAllowed", errors.NotAllowed("needs one of the roles: anesthesia, his")),
+    404: ("NotFound", errors.NotFound("没有此核查记录 / no such decision")),
+    409: ("Conflict", errors.Conflict("request_id HIS-20261122-000123 was used for another content / 此请求号已用于其他内容")),
+    413: ("TooLarge", BodyTooLarge(MAX_BODY_BYTES)),
+    415: ("MediaType", WrongMediaType(JSON)),
     422: (
         "Invalid",
         errors.BadInput(
@@ -103,11 +106,10 @@ _PROBLEMS: Mapping[int, tuple[str, errors.SurgateError | None, str]] = {
                 )
             ]
         ),
-        "",
     ),
-    429: ("TooMany", errors.TooMany("too many failed attempts from this address"), ""),
-    500: ("Internal", None, ""),
-    503: ("Overloaded", errors.Overloaded("too many checks are waiting"), ""),
+    429: ("TooMany", errors.TooMany("too many failed attempts from this address")),
+    500: ("Internal", None),
+    503: ("Overloaded", errors.Overloaded("too many checks are waiting")),
 }
 
 
@@ -123,7 +125,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         parts.get("schemas", {}).pop(name, None)
     schemas, references = _schemas()
     parts["schemas"] = parts.get("schemas", {}) | schemas
-    parts["responses"] = {name: _problem_response(status) for status, (name, _, _) in _PROBLEMS.items()}
+    parts["responses"] = {name: _problem_response(error) for name, error in _PROBLEMS.values()}
     parts["securitySchemes"] = {SECURITY: {"type": "http", "scheme": "bearer", "description": "A key made by `surgate keys create`"}}
     for path, operations in made["paths"].items():
         for method, described in operations.items():
@@ -140,11 +142,11 @@ def _describe(described: dict[str, Any], operation: Operation, references: Mappi
         described["requestBody"] = {"required": True, "content": content}
     content = _content(operation.answer, references, {name: e["response"] for name, e in examples.items() if "response" in e})
     found: dict[str, Any] = {str(operation.status): {"description": "The answer", "content": content}}
-    if described.get("operationId", "").startswith("ready"):
-        found["503"] = {"description": "Not ready", "content": content}
-    else:
-        for status in _problem_statuses(described, operation):
-            found[str(status)] = {"$ref": f"#/components/responses/{_PROBLEMS[status][0]}"}
+    for status in _problem_statuses(described, operation):
+        found[str(status)] = {"$ref": f"#/components/responses/{_PROBLEMS[status][0]}"}
+    if operation.not_ready:
+        problem = {problems.MEDIA_TYPE: {"schema": {"$ref": _REF.format(name="Problem")}}}
+        found["503"] = {"description": "Not ready", "content": content | problem}
     described["responses"] = found
     if not operation.open:
         described["security"] = [{SECURITY: []}]
@@ -152,8 +154,8 @@ def _describe(described: dict[str, Any], operation: Operation, references: Mappi
 
 def _problem_statuses(described: Mapping[str, Any], operation: Operation) -> list[int]:
     parameters = described.get("parameters", ())
-    statuses = {*operation.also, 500}
-    if not operation.open:
+    statuses = {500}
+    if operation.operations or not operation.open:
         statuses |= {401, 403, 429, 503}
     if parameters:
         statuses |= {422}
@@ -181,11 +183,10 @@ def _file(media_type: str) -> dict[str, Any]:
     return {"type": "string"} if media_type.startswith("text/") else {"type": "string", "format": "binary"}
 
 
-def _problem_response(status: int) -> dict[str, Any]:
-    _, error, detail = _PROBLEMS[status]
-    problem = problems.problem_of(error) if error is not None else None
-    if problem is None:
-        problem = problems.internal_error("0193-…") if status == 500 else problems.problem_with(status, detail)
+def _problem_response(error: Exception | None) -> dict[str, Any]:
+    """The response for an error; None: a defect of ours."""
+    problem = problems.internal_error("0193-…") if error is None else problems.problem_of(error)
+    assert problem is not None
     example = msgspec.json.decode(problem.body)
     headers = {header.decode().title(): {"schema": {"type": "string"}, "example": value.decode()} for header, value in problem.headers}
     response: dict[str, Any] = {

@@ -8,7 +8,8 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from app.api.http import WrongMediaType, read_bytes
+from app.api.bodies import WrongMediaType, media_type_of
+from app.api.http import read_bytes
 from app.errors import BadInput, FieldError
 
 MAX_UPLOAD_BYTES = 64 * 1024 * 1024
@@ -30,18 +31,14 @@ async def read_upload(request: Request, accepted: tuple[str, ...]) -> bytes:
         WrongMediaType, BodyTooLarge: as they say.
         BadInput: the form is broken or does not hold exactly one file, or the file is empty.
     """
-    media_type = _media_type(request.headers.get("content-type"))
+    media_type = media_type_of(request.headers.get("content-type"))
     if media_type != FORM and media_type not in (*accepted, *ANY):
-        raise WrongMediaType(f"Content-Type must be one of: {', '.join((*accepted, ANY[0], FORM))}")
+        raise WrongMediaType(*accepted, ANY[0], FORM)
     body = await read_bytes(request, MAX_UPLOAD_BYTES)
     data = await _only_file(request, body, accepted) if media_type == FORM else body
     if not data:
         raise BadInput([FieldError("", "empty", "没有文件内容 / the file is empty")])
     return data
-
-
-def _media_type(header: str | None) -> str:
-    return (header or "").partition(";")[0].strip().lower()
 
 
 async def _only_file(request: Request, body: bytes, accepted: tuple[str, ...]) -> bytes:
@@ -57,8 +54,8 @@ async def _only_file(request: Request, body: bytes, accepted: tuple[str, ...]) -
         others = [name for name, value in form.multi_items() if not isinstance(value, UploadFile)]
         if len(files) != 1 or others:
             raise BadInput([FieldError("file", "one_file", "表单须只含一个文件，其他参数写在地址中 / one file, and parameters in the URL")])
-        if _media_type(files[0].content_type) not in (*accepted, *ANY):
-            raise WrongMediaType(f"the file must be one of: {', '.join(accepted)}")
+        if media_type_of(files[0].content_type) not in (*accepted, *ANY):
+            raise WrongMediaType(*accepted)
         return await files[0].read()
     finally:
         await form.close()

@@ -36,7 +36,7 @@ def serve() -> None:
             configure(settings.log_level)
             asyncio.run(Supervisor(settings, listeners).run(lambda: _announce(settings, prepared)))
     except PortTaken as error:
-        raise failure(f"SURGATE_PORT: 无法监听 / cannot listen: {error}", EXIT_WRONG) from None
+        raise failure(f"SURGATE_HOST, SURGATE_PORT: 无法监听 / cannot listen: {error}", EXIT_WRONG) from None
     except (SurgateError, PackError, NotStarted) as error:
         raise failure(f"未能启动 / not started: {error}", EXIT_WRONG) from None
 

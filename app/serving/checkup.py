@@ -20,7 +20,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.settings import Settings
+from app.settings import SQLITE, Settings
 from app.store import hospitals, keys, tables
 from app.store.database import Database
 from app.store.migrate import newest
@@ -30,7 +30,6 @@ MIN_FREE_BYTES = 1 << 30
 
 MIN_OPEN_FILES = 1024
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "glusterfs", "ceph"})
-_SQLITE = "sqlite+aiosqlite:///"
 
 
 class Finding(NamedTuple):
@@ -90,7 +89,7 @@ def _store_file(settings: Settings) -> Iterator[Finding]:
 
 def _path(settings: Settings) -> Path:
     """The file of the embedded store."""
-    return Path(settings.database.removeprefix(_SQLITE))
+    return Path(settings.database.removeprefix(SQLITE))
 
 
 def _file_system(path: Path) -> str:
@@ -113,15 +112,9 @@ def _limits() -> Iterator[Finding]:
 
 async def _store(settings: Settings) -> list[Finding]:
     what = "数据库 SURGATE_DATABASE_URL"
-    if not _path(settings).exists():
-        return [
-            Finding(
-                "note",
-                what,
-                "尚不存在 / is not there yet",
-                "surgate serve 或 surgate migrate 会创建 / is made by `surgate serve` or `surgate migrate`",
-            )
-        ]
+    path = _path(settings).resolve()
+    if not path.exists():
+        return [_missing(what, path.parent, is_var_dir=path.parent == settings.var_dir.resolve())]
     database = Database(settings.database)
     try:
         async with database.read() as connection:
@@ -135,6 +128,15 @@ async def _store(settings: Settings) -> list[Finding]:
         ]
     finally:
         await database.close()
+
+
+def _missing(what: str, folder: Path, *, is_var_dir: bool) -> Finding:
+    """A store that is not there yet. Its folder is made with it only where that is the service's own."""
+    if is_var_dir or os.access(folder, os.W_OK | os.X_OK):
+        made = "surgate serve 或 surgate migrate 会创建 / is made by `surgate serve` or `surgate migrate`"
+        return Finding("note", what, "尚不存在 / is not there yet", made)
+    told = f"无法创建，文件夹 {folder} 不存在或不可写 / cannot be made: the folder is not there, or not writable"
+    return Finding("wrong", what, told, f"mkdir -p {folder} && chown $(id -u) {folder}")
 
 
 async def _content(settings: Settings, connection: AsyncConnection) -> list[Finding]:

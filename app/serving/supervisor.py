@@ -110,7 +110,7 @@ class Supervisor:
             await asyncio.sleep(RESTART_SECONDS[min(failures, len(RESTART_SECONDS) - 1)])
             try:
                 return await self._start(slot)
-            except NotStarted as error:
+            except (NotStarted, OSError) as error:  # OSError: no memory or no process to be had just now
                 failures += 1
                 _log.error("worker not restarted: %s", error)
 

@@ -94,6 +94,8 @@ def test_blanks_and_width_of_ids_are_dropped_and_blank_evidence_is_none() -> Non
         ({"patient": {"id": "P", "birth_date": "2026-13-01"}}, {"patient.birth_date": "invalid"}),
         ({"patient": {"id": "P", "flags": ["vip"]}}, {"patient.flags[0]": "unknown_flag"}),
         ({"patient": {"id": "   "}}, {"patient.id": "blank"}),
+        ({"case_id": "C\n1", "patient": {"id": "P\0"}}, {"case_id": "control_character", "patient.id": "control_character"}),
+        ({"team": [{"staff": "1\x7f", "role": "assistant"}]}, {"team[0].staff": "control_character"}),
         ({"patient": []}, {"patient": "type"}),
         ({"team": [{"staff": "1", "role": "surgeon"}]}, {"team[0].role": "invalid"}),
         ({"anesthesia": {"asa": 7}}, {"anesthesia.asa": "invalid"}),
@@ -111,6 +113,11 @@ def test_every_wrong_field_at_once() -> None:
     bad = GOOD | {"surgeon": "1", "urgency": "soon", "anesthesia": {"asa": 9}, "procedures": [{"operator": "1"}]}
     del bad["case_id"]
     assert set(_refused(bad)) == {"surgeon", "urgency", "anesthesia.asa", "procedures[0].code", "case_id"}
+
+
+def test_what_lies_beyond_the_longest_list_is_not_looked_at() -> None:
+    refused = _refused(GOOD | {"procedures": [{"code": "35.71001"}] * 40})
+    assert refused == {"procedures": "length"} | {f"procedures[{i}].operator": "missing" for i in range(30)}
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"request_id": "\xff"}'])

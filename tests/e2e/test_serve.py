@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,14 @@ def test_the_printed_command_works_as_it_stands_and_is_denied(demo: Served) -> N
 def test_the_same_order_by_who_holds_the_grant_is_allowed(demo: Served) -> None:
     order = json.loads(json.dumps(EXAMPLE).replace("100234", "100007")) | {"request_id": "R-allowed", "case_id": "C-allowed"}
     assert demo.call("POST", "/v1/check", demo.demo_keys()["his"], order).json["decision"] == "allow"
+
+
+def test_head_answers_as_get_does_without_the_body(demo: Served) -> None:
+    for path, status in (("/healthz", 200), ("/readyz", 200), ("/v1/decisions", 401), ("/v1/check", 405)):
+        with closing(demo.connect()) as connection:
+            connection.request("HEAD", path)
+            answered = connection.getresponse()
+            assert (answered.status, answered.read(), int(answered.headers["content-length"]) > 0) == (status, b"", True), path
 
 
 def test_demo_keys_are_for_their_owner_only_and_one_for_each_role(demo: Served) -> None:

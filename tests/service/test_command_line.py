@@ -27,7 +27,7 @@ def var(store_template: Path, tmp_path: Path) -> Path:
 
 
 def _run(var: Path, *arguments: str, **settings: str) -> Result:
-    env = {f"{PREFIX}{name.upper()}": value for name, value in settings.items()} | {"SURGATE_VAR_DIR": str(var)}
+    env = {"SURGATE_VAR_DIR": str(var)} | {f"{PREFIX}{name.upper()}": value for name, value in settings.items()}
     return CliRunner().invoke(main, arguments, env=env)
 
 
@@ -68,6 +68,7 @@ def test_a_store_is_made_and_a_pack_imported(tmp_path: Path) -> None:
     var = tmp_path / "var"
     assert _run(var, "migrate").exit_code == 0
     assert stat.S_IMODE(var.stat().st_mode) == 0o700
+    assert stat.S_IMODE((var / "surgate.db").stat().st_mode) == 0o600
     dry = _run(var, "import", str(WAHH), "--dry-run")
     assert (dry.exit_code, "dry run" in dry.output) == (0, True), dry.output
     assert _run(var, "keys", "create", "--hospital", "wahh", "--role", "his").exit_code == 1
@@ -97,6 +98,9 @@ def test_doctor_says_what_is_wrong_and_how_to_mend_it(var: Path, tmp_path: Path)
         told = _run(var, "doctor", port=str(stranger.getsockname()[1])).output
         assert "SURGATE_PORT" in told.split("✗ 端口", 1)[1]
 
+    elsewhere = _run(var, "doctor", port=str(_free_port()), database_url=f"sqlite+aiosqlite:///{tmp_path}/nowhere/surgate.db")
+    assert (elsewhere.exit_code, "mkdir" in elsewhere.output.split("✗ 数据库", 1)[1]) == (1, True), elsewhere.output
+
     (var / "surgate.db").write_bytes(b"not a database, or one that was damaged" * 100)
     broken = _run(var, "doctor", port=str(_free_port()))
     assert (broken.exit_code, "✗ 数据库" in broken.output) == (1, True), broken.output
@@ -114,6 +118,8 @@ def test_doctor_says_what_is_wrong_and_how_to_mend_it(var: Path, tmp_path: Path)
         ({"workers": "many", "follow_seconds": "-1"}, "SURGATE_FOLLOW_SECONDS"),
         ({"host": "0.0.0.0", "demo": "1"}, "SURGATE_HOST"),
         ({"database_url": "mysql://x"}, "SURGATE_DATABASE_URL"),
+        ({"database_url": "sqlite+aiosqlite:///:memory:"}, "SURGATE_DATABASE_URL"),
+        ({"var_dir": ""}, "SURGATE_VAR_DIR"),
         ({"ops_networks": "10.0.0.0/8, nowhere"}, "SURGATE_OPS_NETWORKS"),
     ],
 )

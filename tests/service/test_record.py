@@ -152,6 +152,12 @@ async def test_a_wrong_or_unknown_filter_is_named(record: Record, params: dict[s
     assert [e["field"] for e in problem["errors"]] == [field]
 
 
+@pytest.mark.parametrize("path", ["/v1/decisions/none", "/v1/cases/none"])
+async def test_what_takes_no_parameter_refuses_one(record: Record, path: str) -> None:
+    problem = await record.get(path, "auditor", 422, limit=1)
+    assert [e["field"] for e in problem["errors"]] == ["limit"]
+
+
 async def test_a_case_shows_its_checkpoints_its_standing_and_its_overrides(record: Record) -> None:
     denied = await record.check(order(EXPIRED))
     case_id = denied["case_id"]

@@ -7,10 +7,12 @@ from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Request, Response
+from fastapi import Query as QueryOf
 
 from app.api.answers import CaseStanding, Rejudged
 from app.api.http import answer, caller, gateway_of
 from app.api.orders import decode_order
+from app.api.queries import Query
 from app.api.routes.decisions import as_sent
 from app.cache.live import LiveHospital
 from app.engine.codes import normalize_text
@@ -25,7 +27,10 @@ router = APIRouter(tags=["record"])
 
 @router.get("/v1/cases/{case_id:path}", summary="A case: its checkpoints, its standing now, its overrides")
 async def get_case(
-    request: Request, case_id: str, key: Annotated[Key, caller(Role.ANESTHESIA, Role.MEDICAL_AFFAIRS, Role.AUDITOR)]
+    request: Request,
+    case_id: str,
+    _asked: Annotated[Query, QueryOf()],
+    key: Annotated[Key, caller(Role.ANESTHESIA, Role.MEDICAL_AFFAIRS, Role.AUDITOR)],
 ) -> Response:
     gateway = gateway_of(request)
     tidy = normalize_text(case_id)

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from app.api.answers import RecordNote
 from app.api.http import Page, answer, caller, cursor_of, gateway_of, position_of
-from app.api.queries import InstantOrDay, Paged, begin_of, canonical_code, end_of
+from app.api.queries import InstantOrDay, Paged, Query, begin_of, canonical_code, end_of
 from app.authorize import CONFIRM
 from app.engine.codes import normalize_text
 from app.engine.model import Checkpoint, Verdict
@@ -64,7 +64,9 @@ async def list_decisions(request: Request, asked: Annotated[DecisionFilters, Que
 
 
 @router.get("/v1/decisions/{decision_id}", summary="One decision with the order as it was received")
-async def get_decision(request: Request, decision_id: str, key: Annotated[Key, caller(*READERS)]) -> Response:
+async def get_decision(
+    request: Request, decision_id: str, _asked: Annotated[Query, QueryOf()], key: Annotated[Key, caller(*READERS)]
+) -> Response:
     gateway = gateway_of(request)
     async with gateway.database.read() as connection:
         found = await record.one(connection, key.hospital, decision_id, _only_client(key))

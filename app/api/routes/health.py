@@ -1,4 +1,8 @@
-"""Is it alive, is it ready: for load balancers and the operations office. Asked without a key, from this machine or the operations network."""
+"""Is it alive, is it ready: for load balancers and the operations office.
+
+Whoever can reach the service may ask whether it lives, which tells nothing else. How it is, and for which hospitals, is told to this machine, to
+the operations networks, or to a key of the operations office.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.answers import Dependency, HospitalReadiness, Readiness
-from app.api.http import answer, gateway_of
+from app.api.http import answer, gateway_of, operations
 from app.store.database import Database
 
 LOOK_SECONDS = 2.0
@@ -25,7 +29,7 @@ async def alive() -> Response:
     return answer({"status": "ok"})
 
 
-@router.get("/readyz", summary="Ready to be sent checks, and how each dependency is")
+@router.get("/readyz", summary="Ready to be sent checks, and how each dependency is", dependencies=[operations()])
 async def ready(request: Request) -> Response:
     """503 when the store does not answer, or when there is no hospital to judge for."""
     gateway = gateway_of(request)
