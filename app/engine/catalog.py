@@ -33,7 +33,20 @@ class CatalogEntry:
     """One catalog entry, compiled. `covers` are its itemized scopes, `level_covers` the level scopes. Of the `covers`, `keys` are those that
     a grant for any department will do for, `bound_covers` the others."""
 
-    __slots__ = ("bound_covers", "code", "covers", "departments", "entry", "flags", "grade", "keys", "level", "level_covers", "name_key", "watch")
+    __slots__ = (
+        "bound_covers",
+        "code",
+        "covers",
+        "departments",
+        "entry",
+        "flags",
+        "grade",
+        "keys",
+        "level",
+        "level_covers",
+        "name_key",
+        "watch",
+    )
 
     def __init__(self, entry: Entry, covers: tuple[Cover, ...], watch: frozenset[str]) -> None:
         self.entry = entry

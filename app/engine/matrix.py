@@ -7,7 +7,7 @@ hospital holds besides.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from datetime import date, timedelta
 from typing import TypeAlias
 
@@ -100,7 +100,7 @@ class Matrix:
 
     def __init__(self, people: Iterable[Person], state: MatrixState) -> None:
         self.state = state
-        shared = _Shared()
+        self._shared = shared = _Shared()
         rows = [PersonRow(person, shared) for person in people]
         # Keys of their own, made one after the other, lie side by side: a look-up compares the number with its key, which would otherwise have to be
         # fetched from among the grants.
@@ -110,6 +110,25 @@ class Matrix:
     def person(self, staff: str) -> PersonRow | None:
         """A person's row, or None who is not in the register."""
         return self.rows.get(staff)
+
+    def replace(self, people: Iterable[Person], gone: Iterable[str], state: MatrixState) -> Matrix:
+        """The matrix with these people's rows as they are now and without those of `gone`. This one stays as it is; what they do not touch is
+        shared, so that a change to one of thousands of people costs little more than that person's row."""
+        now = {person.staff.staff: PersonRow(person, self._shared) for person in people}
+        touched = {*now, *gone}
+        before, after = _holders({number: self.rows[number] for number in touched if number in self.rows}), _holders(now)
+        holders = dict(self.holders)
+        for key in before.keys() | after.keys():
+            held = _exchanged(holders.get(key, {}), touched, after.get(key, {}))
+            if held:
+                holders[key] = held
+            else:
+                del holders[key]
+        made = Matrix((), state)
+        made._shared = self._shared
+        made.rows = {number: row for number, row in self.rows.items() if number not in touched} | now
+        made.holders = holders
+        return made
 
 
 class _Shared:
@@ -181,3 +200,9 @@ def _holders(rows: Mapping[str, PersonRow]) -> dict[str, dict[str, tuple[str, ..
             if any(terms.state is GrantState.ACTIVE for terms in held):
                 found[key][row.staff.department].append(number)
     return {key: {department: tuple(numbers) for department, numbers in held.items()} for key, held in found.items()}
+
+
+def _exchanged(held: Mapping[str, tuple[str, ...]], touched: Set[str], joined: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """A scope's holders by department, without all who were touched and with those of them who hold it now."""
+    found = {d: sorted([*(n for n in held.get(d, ()) if n not in touched), *joined.get(d, ())]) for d in held.keys() | joined.keys()}
+    return {department: tuple(numbers) for department, numbers in found.items() if numbers}

@@ -146,9 +146,7 @@ def _scoped(row: PersonRow, entry: CatalogEntry, question: Question, *, fitting:
                 yield grant
 
 
-def _other_grants(
-    row: PersonRow, entry: CatalogEntry, siblings: Sequence[CatalogEntry], question: Question
-) -> Iterable[Standing]:
+def _other_grants(row: PersonRow, entry: CatalogEntry, siblings: Sequence[CatalogEntry], question: Question) -> Iterable[Standing]:
     """Grants in force that do not cover the entry but come near: a level grant, one for a lower or another department's entry of the same
     code, one whose department does not fit."""
     if question.level >= ITEMIZED_FROM_LEVEL:
@@ -164,9 +162,7 @@ def _other_grants(
             yield Standing("grant_department_mismatch", {"grant": grant.id, "granted_department": grant.department})
 
 
-def _of_sibling(
-    row: PersonRow, entry: CatalogEntry, sibling: CatalogEntry, question: Question
-) -> Iterable[Standing]:
+def _of_sibling(row: PersonRow, entry: CatalogEntry, sibling: CatalogEntry, question: Question) -> Iterable[Standing]:
     for grant in _scoped(row, sibling, question, fitting=True):
         if not _in_force(grant, question):
             continue
@@ -203,9 +199,7 @@ def _serves(grant: Grant | Terms, row: PersonRow, department: str | None) -> boo
     return not grant.department or grant.department in (department, row.staff.department)
 
 
-def _why_not_grade(
-    row: PersonRow, keys: Sequence[str], grade: int, department: str | None, first_day: date, last_day: date
-) -> Standing:
+def _why_not_grade(row: PersonRow, keys: Sequence[str], grade: int, department: str | None, first_day: date, last_day: date) -> Standing:
     def serving(some: Sequence[str]) -> Iterable[tuple[Grant, str | None]]:
         held = (grant for key in some for grant in row.of_scope(key) if _serves(grant, row, department))
         return ((grant, _problem(grant, first_day, last_day, level=1)) for grant in held)

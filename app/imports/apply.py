@@ -1,44 +1,132 @@
-"""Carrying out a plan within one transaction."""
+"""Carrying out a plan.
+
+While somebody writes, no decision can be recorded. So the rows are staged first, in temporary tables of the connection, which keep nobody waiting;
+within the transaction a few statements put all of them in their place.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import StrEnum
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Executable, Table, and_, bindparam, delete
+from sqlalchemy import Column, MetaData, String, Table, and_, delete, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.imports.current import KEYED_KINDS, ROWS_AT_ONCE, Held, Profile
+from app.imports.current import KEYED_KINDS, Held, Profile
 from app.imports.plan import Plan
 from app.imports.steps import Step
 from app.store import hospitals, tables
+from app.store.hospitals import ROWS_AT_ONCE
 
-_KEYS = {
+_FOUND_BY = {
     "aliases": ("code",),
     "staff": ("staff",),
     "grants": ("id",),
     "credentials": ("staff", "technology", "kind", "issued_on"),
     "volumes": ("staff", "scope_type", "scope", "year"),
 }
-"""The columns by which a stored row is found again."""
+"""The columns by which a stored row is found again; a file never changes them."""
+
+_NEVER_CHANGED = {"grants": ("staff", "scope_type", "scope", "department", "role", "valid_from")}
+"""Further columns that a file cannot change, since it names the row by them. Left alone, the indexes on them are too."""
+
+_MOVE = "import_move"
+"""The staged column that says what becomes of the row."""
 
 
-async def apply(connection: AsyncConnection, code: str, plan: Plan) -> None:
-    """Write what the plan says; the change log is the caller's."""
-    if plan.profile is not None:
-        await _write_profile(connection, code, plan.profile)
+class _Move(StrEnum):
+    ADD = "add"
+    CHANGE = "change"
+    DROP = "drop"
+
+
+_Row = tuple[_Move, dict[str, Any]]
+
+
+class _Staged(NamedTuple):
+    """A table's rows, staged; None where there are none. `rewritten`: they take the place of all that the hospital has there."""
+
+    table: Table
+    rows: Table | None
+    moves: frozenset[_Move]
+    rewritten: bool
+
+
+class Placing:
+    """A plan on its way into the store: `stage` on a connection, then `place` within the transaction on the same one."""
+
+    def __init__(self, code: str, plan: Plan) -> None:
+        self._code = code
+        self._plan = plan
+        self._staged: list[_Staged] = []
+
+    async def stage(self, connection: AsyncConnection) -> None:
+        """Put what is to be written into temporary tables."""
+        for table, rows, rewritten in _to_stage(self._code, self._plan):
+            self._staged.append(await _stage(connection, table, rows, rewritten=rewritten))
+
+    async def place(self, connection: AsyncConnection) -> None:
+        """Put what is staged in its place; the change log is the caller's."""
+        if self._plan.profile is not None:
+            await _write_profile(connection, self._code, self._plan.profile)
+        for staged in self._staged:
+            await _place(connection, self._code, staged)
+
+
+def _to_stage(code: str, plan: Plan) -> Iterator[tuple[Table, Iterator[_Row], bool]]:
     if plan.catalog is not None:
-        rows = [_entry_row(code, place, held) for place, held in enumerate(plan.catalog)]
-        await _rewrite(connection, tables.catalog, code, rows)
+        yield tables.catalog, ((_Move.ADD, _entry_row(code, place, held)) for place, held in enumerate(plan.catalog)), True
     if plan.technologies is not None:
-        rows = [_technology_row(code, place, held) for place, held in enumerate(plan.technologies)]
-        await _rewrite(connection, tables.technologies, code, rows)
+        yield tables.technologies, ((_Move.ADD, _technology_row(code, place, held)) for place, held in enumerate(plan.technologies)), True
     for kind in KEYED_KINDS:
-        steps = [step for step in plan.steps if step.table == kind and step.writes]
-        if steps:
-            await _write_rows(connection, tables.metadata.tables[kind], code, steps, _ROWS[kind])
+        yield tables.metadata.tables[kind], _moved(code, kind, plan.steps), False
+
+
+def _moved(code: str, kind: str, steps: Iterable[Step]) -> Iterator[_Row]:
+    row_of = _ROWS[kind]
+    for step in steps:
+        held = step.after or step.before
+        if step.table == kind and step.writes and held is not None:
+            move = _Move.ADD if step.before is None else _Move.DROP if step.after is None else _Move.CHANGE
+            yield move, row_of(code, held)
+
+
+async def _stage(connection: AsyncConnection, table: Table, rows: Iterator[_Row], *, rewritten: bool) -> _Staged:
+    """Made in a thread and written piece by piece, so that the worker goes on answering."""
+    moves: set[_Move] = set()
+    staging = None
+    while piece := await asyncio.to_thread(lambda: list(islice(rows, ROWS_AT_ONCE))):
+        if staging is None:
+            columns = [Column(name, table.c[name].type) for name in piece[0][1]]
+            staging = Table(f"import_{table.name}", MetaData(), Column(_MOVE, String), *columns, prefixes=["TEMPORARY"])
+            await connection.run_sync(staging.create)
+        moves.update(move for move, _ in piece)
+        await connection.execute(staging.insert(), [{_MOVE: move.value, **row} for move, row in piece])
+    return _Staged(table, staging, frozenset(moves), rewritten)
+
+
+async def _place(connection: AsyncConnection, code: str, staged: _Staged) -> None:
+    table, rows, moves, rewritten = staged
+    if rewritten:
+        await connection.execute(delete(table).where(table.c.hospital == code))
+    if rows is None:
+        return
+    names = [column.name for column in rows.columns if column.name != _MOVE]
+    keys = _FOUND_BY.get(table.name, ())
+    if _Move.DROP in moves:
+        dropped = select(*(rows.c[key] for key in keys)).where(rows.c[_MOVE] == _Move.DROP)
+        await connection.execute(delete(table).where(table.c.hospital == code, tuple_(*(table.c[key] for key in keys)).in_(dropped)))
+    if _Move.CHANGE in moves:
+        same = and_(table.c.hospital == code, rows.c[_MOVE] == _Move.CHANGE, *(table.c[key] == rows.c[key] for key in keys))
+        fixed = {"hospital", *keys, *_NEVER_CHANGED.get(table.name, ())}
+        await connection.execute(table.update().where(same).values({name: rows.c[name] for name in names if name not in fixed}))
+    if _Move.ADD in moves:
+        added = select(*(rows.c[name] for name in names)).where(rows.c[_MOVE] == _Move.ADD)
+        await connection.execute(table.insert().from_select(names, added))
 
 
 async def _write_profile(connection: AsyncConnection, code: str, profile: Profile) -> None:
@@ -52,40 +140,6 @@ async def _write_profile(connection: AsyncConnection, code: str, profile: Profil
     changed = await connection.execute(table.update().where(table.c.code == code).values(row))
     if not changed.rowcount:
         await connection.execute(table.insert(), {"code": code, **row})
-
-
-async def _rewrite(connection: AsyncConnection, table: Table, code: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    await connection.execute(delete(table).where(table.c.hospital == code))
-    await _execute(connection, table.insert(), rows)
-
-
-async def _write_rows(
-    connection: AsyncConnection, table: Table, code: str, steps: Sequence[Step], row_of: Callable[[str, Held], dict[str, Any]]
-) -> None:
-    keys = _KEYS[table.name]
-    found = and_(table.c.hospital == code, *(table.c[key] == bindparam(f"found_{key}") for key in keys))
-    changing = table.update().where(found).values({c.name: bindparam(f"new_{c.name}") for c in table.columns})
-    gone = (_found(row_of(code, s.before), keys) for s in steps if s.before is not None and s.after is None)
-    changed = (
-        _found(row_of(code, s.before), keys) | {f"new_{name}": value for name, value in row_of(code, s.after).items()}
-        for s in steps
-        if s.before is not None and s.after is not None
-    )
-    added = (row_of(code, s.after) for s in steps if s.before is None and s.after is not None)
-    await _execute(connection, delete(table).where(found), gone)
-    await _execute(connection, changing, changed)
-    await _execute(connection, table.insert(), added)
-
-
-async def _execute(connection: AsyncConnection, statement: Executable, rows: Iterable[Mapping[str, Any]]) -> None:
-    """A statement for each of many rows, in pieces, so that the worker goes on answering."""
-    iterator = iter(rows)
-    while piece := list(islice(iterator, ROWS_AT_ONCE)):
-        await connection.execute(statement, piece)
-
-
-def _found(row: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
-    return {f"found_{key}": row[key] for key in keys}
 
 
 def _notes(held: Held) -> bytes | None:

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import Table, select, union
+from sqlalchemy import Row, Select, Table, select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.engine.model import Credential, Entry, Grant, Hospital, ScopeType, Technology, Value, Volume
+from app.engine.model import Credential, Entry, Grant, Hospital, ScopeType, Value, Volume
 from app.packs.references import Already
 from app.store import hospitals, tables
+from app.store.hospitals import Values, rows_of
 
 KEYED_KINDS = ("aliases", "staff", "grants", "credentials", "volumes")
 """Tables whose rows have an identity of their own; the catalog's are told apart by `plan_catalog`, technologies by their id."""
 
 
-ROWS_AT_ONCE = 1_000
-"""Rows read or written before others get their turn: about 20 ms."""
-
-
-class Held(NamedTuple):
+class Held(Value, frozen=True):
     """A row: its value (an alias: code and national code), notes, whether its state (a technology's stop) was set through the API, whether it
     was left out of a file that replaced the matrix."""
 
@@ -117,8 +113,10 @@ async def read_current(connection: AsyncConnection, code: str, kinds: Collection
         code=code,
         version=await hospitals.version(connection, code),
         profile=Profile(row["name"], row["time_zone"], row["province"], settings),
-        catalog=tuple([_entry(r) for r in await _rows(connection, tables.catalog, code, "position")]),
-        technologies=tuple([_technology(r) for r in await _rows(connection, tables.technologies, code, "position")]),
+        catalog=tuple([_entry(r) async for r in rows_of(connection, _all(tables.catalog, code).order_by(tables.catalog.c.position))]),
+        technologies=tuple(
+            [_technology(r) async for r in rows_of(connection, _all(tables.technologies, code).order_by(tables.technologies.c.position))]
+        ),
         keyed={kind: await _keyed(connection, kind, code) for kind in KEYED_KINDS if kind == "aliases" or kind in kinds},
         scopes=await _scopes(connection, code),
         names=await _names(connection, code),
@@ -126,28 +124,26 @@ async def read_current(connection: AsyncConnection, code: str, kinds: Collection
 
 
 async def _keyed(connection: AsyncConnection, kind: str, code: str) -> dict[Hashable, Held]:
-    """A table by identity, read piece by piece: 400,000 grants take seconds, and the worker goes on answering meanwhile."""
-    table = tables.metadata.tables[kind]
+    """A table by identity."""
+    values, make = Values(), _HELD[kind]
     found: dict[Hashable, Held] = {}
-    result = await connection.stream(select(table).where(table.c.hospital == code))
-    async for rows in result.mappings().partitions(ROWS_AT_ONCE):
-        for row in rows:
-            held = _HELD[kind](dict(row))
-            found[identity(kind, held.value)] = held
-        await asyncio.sleep(0)
+    async for row in rows_of(connection, _QUERIES[kind].where(tables.metadata.tables[kind].c.hospital == code)):
+        held = make(values, row)
+        found[identity(kind, held.value)] = held
     return found
 
 
-async def _rows(connection: AsyncConnection, table: Table, code: str, order: str | None = None) -> list[Any]:
-    query = select(table).where(table.c.hospital == code)
-    if order is not None:
-        query = query.order_by(table.c[order])
-    return list((await connection.execute(query)).mappings().all())
+def _columns(table: Table, kind: type[Value], *others: str) -> Select[Any]:
+    return select(*(table.c[name] for name in (*kind.__struct_fields__, *others)))
+
+
+def _all(table: Table, code: str) -> Select[Any]:
+    return select(table).where(table.c.hospital == code)
 
 
 async def _names(connection: AsyncConnection, code: str) -> dict[str, str]:
     query = select(tables.staff.c.staff, tables.staff.c.person).where(tables.staff.c.hospital == code)
-    return {row.staff: msgspec.json.decode(row.person, type=_Named).name for row in await connection.execute(query)}
+    return {row.staff: msgspec.json.decode(row.person, type=_Named).name async for row in rows_of(connection, query)}
 
 
 async def _scopes(connection: AsyncConnection, code: str) -> frozenset[tuple[str, str]]:
@@ -161,41 +157,52 @@ def _granted_technologies(scopes: Iterable[tuple[str, str]]) -> frozenset[str]:
     return frozenset(scope for kind, scope in scopes if kind == ScopeType.TECHNOLOGY)
 
 
-def _notes(row: Mapping[str, Any]) -> dict[str, Any]:
-    kept = row["documentation"]
-    return {} if not kept else dict(msgspec.json.decode(kept))
+def _notes(kept: bytes | None) -> Mapping[str, Any]:
+    return dict(msgspec.json.decode(kept)) if kept else _NO_NOTES
 
 
-def _entry(row: Mapping[str, Any]) -> Held:
-    return Held(msgspec.json.decode(row["entry"], type=Entry), _notes(row))
+def _entry(row: Row[Any]) -> Held:
+    return Held(msgspec.json.decode(row.entry, type=Entry), _notes(row.documentation))
 
 
-def _technology(row: Mapping[str, Any]) -> Held:
-    content = msgspec.json.decode(row["technology"]) | {"stopped": bool(row["stopped"])}
-    return Held(msgspec.convert(content, Technology, strict=False), _notes(row), bool(row["stopped_by_hand"]))
+def _technology(row: Row[Any]) -> Held:
+    return Held(hospitals.technology_of(row), _notes(row.documentation), bool(row.stopped_by_hand))
 
 
-def _alias(row: Mapping[str, Any]) -> Held:
-    return Held((row["code"], row["national_code"]), _notes(row))
+def _alias(_values: Values, row: Row[Any]) -> Held:
+    return Held((row.code, row.national_code), _notes(row.documentation))
 
 
-def _staff(row: Mapping[str, Any]) -> Held:
-    return Held(hospitals.staff_of(row), _notes(row), bool(row["suspended_by_hand"]))
+def _staff(_values: Values, row: Row[Any]) -> Held:
+    return Held(hospitals.staff_of(row._mapping), _notes(row.documentation), bool(row.suspended_by_hand))
 
 
-def _grant(row: Mapping[str, Any]) -> Held:
-    value = msgspec.convert({name: row[name] for name in Grant.__struct_fields__}, Grant)
-    return Held(value, _notes(row), bool(row["state_by_hand"]), bool(row["retired"]))
+def _grant(values: Values, row: Row[Any]) -> Held:
+    *columns, notes, by_hand, retired = tuple(row)
+    return Held(values.grant(columns), _notes(notes), bool(by_hand), bool(retired))
 
 
-def _credential(row: Mapping[str, Any]) -> Held:
-    return Held(msgspec.convert({name: row[name] for name in Credential.__struct_fields__}, Credential), _notes(row))
+def _credential(values: Values, row: Row[Any]) -> Held:
+    *columns, notes = tuple(row)
+    return Held(values.credential(columns), _notes(notes))
 
 
-def _volume(row: Mapping[str, Any]) -> Held:
-    return Held(msgspec.convert({name: row[name] for name in Volume.__struct_fields__}, Volume), _notes(row))
+def _volume(values: Values, row: Row[Any]) -> Held:
+    *columns, notes = tuple(row)
+    return Held(values.volume(columns), _notes(notes))
 
+
+_NO_NOTES: Mapping[str, Any] = {}
+"""What nearly all rows have."""
 
 _HELD = {"aliases": _alias, "staff": _staff, "grants": _grant, "credentials": _credential, "volumes": _volume}
+
+_QUERIES: Mapping[str, Select[Any]] = {
+    "aliases": select(tables.aliases),
+    "staff": select(tables.staff),
+    "grants": _columns(tables.grants, Grant, "documentation", "state_by_hand", "retired"),
+    "credentials": _columns(tables.credentials, Credential, "documentation"),
+    "volumes": _columns(tables.volumes, Volume, "documentation"),
+}
 
 __all__ = ["KEYED_KINDS", "Current", "Held", "Profile", "hospital_of", "identity", "read_current"]

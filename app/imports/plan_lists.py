@@ -135,7 +135,7 @@ def _technology_step(before: Held | None, technology: Any, notes: Mapping[str, A
     why = None
     if before.by_hand and before.value.stopped and not technology.stopped:
         technology, why = replace(technology, stopped=True), _STOPPED_BY_HAND
-    after = before._replace(value=technology, notes=notes)
+    after = replace(before, value=technology, notes=notes)
     action = Action.UNCHANGED if after == before else Action.CHANGED
     return Step(Action.KEPT if why is not None else action, TECHNOLOGIES, technology.id, None, before, after, why)
 

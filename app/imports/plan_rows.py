@@ -45,7 +45,7 @@ def taken(before: Held, row: Kept, content: TableRows) -> Held:
     value = row.value
     if not isinstance(value, tuple):
         value = replace(before.value, **{field: getattr(value, field) for field in content.fields if field != "id"})
-    return before._replace(value=value, notes=_notes(before, row, content), retired=False)
+    return replace(before, value=value, notes=_notes(before, row, content), retired=False)
 
 
 def _notes(before: Held, row: Kept, content: TableRows) -> Mapping[str, Any]:
@@ -72,12 +72,12 @@ def _settled(before: Held, after: Held) -> tuple[Held, Message | None]:
     value = before.value
     if isinstance(value, Grant):
         if value.state is GrantState.REVOKED:
-            stays = after._replace(value=value)
+            stays = replace(after, value=value)
             return stays, None if after.value == value else _REVOKED
         if before.by_hand and value.state is GrantState.SUSPENDED and after.value.state is GrantState.ACTIVE:
-            return after._replace(value=replace(after.value, state=GrantState.SUSPENDED)), _SUSPENDED_BY_HAND
+            return replace(after, value=replace(after.value, state=GrantState.SUSPENDED)), _SUSPENDED_BY_HAND
     if isinstance(value, Staff) and before.by_hand and after.value.status is StaffStatus.ACTIVE:
-        return after._replace(value=replace(after.value, status=StaffStatus.SUSPENDED)), _SUSPENDED_BY_HAND
+        return replace(after, value=replace(after.value, status=StaffStatus.SUSPENDED)), _SUSPENDED_BY_HAND
     return after, None
 
 
@@ -90,11 +90,11 @@ def _absent(kind: str, held: Mapping[Hashable, Held], seen: set[Hashable]) -> It
         if kind == "grants" and before.value.state is GrantState.REVOKED:
             action, after, why = Action.KEPT, before, _REVOKED
         elif kind == "grants":
-            after = before._replace(retired=True)
+            after = replace(before, retired=True)
         elif kind == "staff":
             if before.value.status is StaffStatus.LEFT:
                 continue
-            after = before._replace(value=replace(before.value, status=StaffStatus.LEFT))
+            after = replace(before, value=replace(before.value, status=StaffStatus.LEFT))
         yield Step(action, kind, subject_of(before.value), None, before, after, why)
 
 

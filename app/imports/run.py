@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from app.engine.model import Value
 from app.errors import Conflict
-from app.imports.apply import apply
+from app.imports.apply import Placing
 from app.imports.content import Content
 from app.imports.current import Current, read_current
 from app.imports.diff import Diff, diff_of
@@ -49,6 +50,15 @@ class Job(NamedTuple):
     document_no: str = ""
 
 
+class _Planned(NamedTuple):
+    """A plan, its diff, whether it writes anything, and whose rows it changes (as `Change.people`)."""
+
+    plan: Plan
+    diff: Diff
+    writes: bool
+    people: tuple[str, ...] | None
+
+
 class _Detail(Value, frozen=True):
     """What the change log keeps of an import."""
 
@@ -59,8 +69,8 @@ class _Detail(Value, frozen=True):
 async def run(database: Database, job: Job, read: Callable[[Current], Content]) -> Diff:
     """Import what `read` makes of the file, given what is there; all or nothing, and in force on every worker on return.
 
-    The file is read and held against the hospital outside of the transaction that writes, which would keep every record of a decision
-    waiting; that transaction begins with a look whether the hospital is still as it was.
+    The file is read and held against the hospital, and its rows are staged, outside of the transaction that writes, which keeps every record of
+    a decision waiting; that transaction begins with a look whether the hospital is still as it was.
 
     Raises:
         PackError: what is wrong with the file, every problem of it.
@@ -70,24 +80,32 @@ async def run(database: Database, job: Job, read: Callable[[Current], Content]) 
     for _ in range(ATTEMPTS):
         async with database.read() as connection:
             current = await read_current(connection, job.hospital, needed_tables(job.kind))
-        plan = await asyncio.to_thread(lambda held: make_plan(job.kind, job.mode, read(held), held), current)
-        if not job.dry_run and plan.loosening and not job.confirm:
-            raise NeedsConfirmation(plan.loosening)
+        # In a thread with everything that goes over all rows of the file.
+        planned = await asyncio.to_thread(_planned, job, read, current)
+        loosening = planned.plan.loosening
+        if not job.dry_run and loosening and not job.confirm:
+            raise NeedsConfirmation(loosening)
         version: int | None = current.version
-        if not job.dry_run and plan.writes:
-            version = await _write(database, job, plan, current)
+        if not job.dry_run and planned.writes:
+            version = await _write(database, job, planned, current.version)
         if version is not None:
-            return _diff(job, plan, current, version)
+            return replace(planned.diff, matrix_version=version)
     raise Conflict("the hospital is being changed all the time / 数据持续变动，请稍后重试")
 
 
-async def _write(database: Database, job: Job, plan: Plan, current: Current) -> int | None:
-    """The matrix version that the plan's transaction gives; None where the hospital has changed since it was read."""
-    detail = await asyncio.to_thread(_diff, job, plan, current, current.version)
-    async with database.write() as connection:
-        if await hospitals.version(connection, job.hospital) != current.version:
+def _planned(job: Job, read: Callable[[Current], Content], current: Current) -> _Planned:
+    plan = make_plan(job.kind, job.mode, read(current), current)
+    diff = diff_of(plan, job.hospital, made=current.profile is None, applied=not job.dry_run, version=current.version)
+    return _Planned(plan, diff, plan.writes, plan.people)
+
+
+async def _write(database: Database, job: Job, planned: _Planned, version: int) -> int | None:
+    """The matrix version that the plan's transaction gives; None where the hospital is not at that version any more."""
+    placing = Placing(job.hospital, planned.plan)
+    async with database.write(placing.stage) as connection:
+        if await hospitals.version(connection, job.hospital) != version:
             return None
-        await apply(connection, job.hospital, plan)
+        await placing.place(connection)
         change = changes.Change(
             hospital=job.hospital,
             by=job.by,
@@ -96,13 +114,9 @@ async def _write(database: Database, job: Job, plan: Plan, current: Current) -> 
             action=job.mode.value,
             reason=job.reason,
             document_no=job.document_no,
-            people=plan.people,
-            detail=_Detail(detail, job.confirm),
+            people=planned.people,
+            detail=_Detail(planned.diff, job.confirm),
         )
         seq = await changes.append(connection, change, datetime.now(UTC))
     await changes.in_force(database, seq)
     return seq
-
-
-def _diff(job: Job, plan: Plan, current: Current, version: int) -> Diff:
-    return diff_of(plan, job.hospital, made=current.profile is None, applied=not job.dry_run, version=version)

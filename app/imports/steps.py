@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -32,7 +32,7 @@ class Mode(StrEnum):
     REPLACE = "replace"
 
 
-class Step(NamedTuple):
+class Step(Value, frozen=True):
     """What becomes of one row. `subject` names it for people; `row` is its row in the file, None where the file does not have it."""
 
     action: Action

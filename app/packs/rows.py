@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from app.engine.model import Value
 from app.packs.cells import as_note, is_blank
 from app.packs.problems import CellError, Problems
 from app.packs.sheets import Sheet
@@ -28,7 +29,7 @@ class Row(NamedTuple):
     notes: Mapping[str, str]
 
 
-class Kept(NamedTuple):
+class Kept(Value, frozen=True):
     """A row of a file, the value that it became (an alias: code and national code), and what people noted beside it."""
 
     number: int

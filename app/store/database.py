@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -42,15 +42,26 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
+    async def write(self, prepare: Callable[[AsyncConnection], Awaitable[None]] | None = None) -> AsyncIterator[AsyncConnection]:
         """A transaction that writes; committed at the end, rolled back where anything raises. It takes the write lock at its start, so that
-        what it reads cannot change before it writes."""
+        what it reads cannot change before it writes.
+
+        `prepare` is called before, without the lock: what it puts into temporary tables of the connection is at hand in the transaction and gone
+        afterwards.
+        """
         async with self.engine.connect() as connection:
-            connection = await connection.execution_options(surgate_write=True)
             heads: dict[str, Head] = {}
             connection.info[_HEADS] = heads
-            async with connection.begin():
-                yield connection
+            try:
+                if prepare is not None:
+                    async with connection.begin():
+                        await prepare(connection)
+                connection = await connection.execution_options(surgate_write=True)
+                async with connection.begin():
+                    yield connection
+            finally:
+                if prepare is not None:
+                    await connection.invalidate()  # temporary tables live as long as their connection
         if self._committed is not None:
             for head in heads.values():
                 self._committed(head)

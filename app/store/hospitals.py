@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import Select, Table, and_, func, select
+from sqlalchemy import Row, Select, Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.engine.model import Credential, Entry, Grant, Hospital, OfficeHours, Paediatric, Person, Policy, Staff, Technology, Volume
+from app.engine.model import (
+    Credential,
+    Entry,
+    Grant,
+    GrantRole,
+    GrantState,
+    Hospital,
+    OfficeHours,
+    Paediatric,
+    Person,
+    Policy,
+    ScopeType,
+    Staff,
+    Technology,
+    Volume,
+)
 from app.store import tables
 
 MAX_NUMBERS_PER_QUERY = 500
 """Staff numbers in one IN list."""
+
+ROWS_AT_ONCE = 1_000
+"""Rows that are read before others get their turn: 2 to 3 ms."""
+
+_Kept = TypeVar("_Kept")
+_SCOPE_TYPES, _ROLES, _STATES = {m.value: m for m in ScopeType}, {m.value: m for m in GrantRole}, {m.value: m for m in GrantState}
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -30,13 +51,19 @@ class Settings(msgspec.Struct, frozen=True):
     retention_years: int | None = None
 
 
-class Loaded(NamedTuple):
-    """A hospital as the engine wants it, at one version."""
+class Itself(NamedTuple):
+    """A hospital but for its people: as the engine wants it, and its settings."""
 
     hospital: Hospital
+    settings: Settings
+
+
+class Loaded(NamedTuple):
+    """A hospital with its people, at one version."""
+
+    itself: Itself
     people: dict[str, Person]
     version: int
-    settings: Settings
 
 
 async def codes(connection: AsyncConnection) -> list[str]:
@@ -53,6 +80,14 @@ async def version(connection: AsyncConnection, code: str) -> int:
 
 async def load(connection: AsyncConnection, code: str) -> Loaded | None:
     """Everything of a hospital, from one consistent state; None where there is no such hospital."""
+    itself = await load_itself(connection, code)
+    if itself is None:
+        return None
+    return Loaded(itself, await load_people(connection, code, None), await version(connection, code))
+
+
+async def load_itself(connection: AsyncConnection, code: str) -> Itself | None:
+    """A hospital but for its people: settings, catalog, aliases and technologies; None where there is no such hospital."""
     row = (await connection.execute(select(tables.hospitals).where(tables.hospitals.c.code == code))).mappings().first()
     if row is None:
         return None
@@ -61,36 +96,96 @@ async def load(connection: AsyncConnection, code: str) -> Loaded | None:
         code=code,
         name=row["name"],
         time_zone=ZoneInfo(row["time_zone"]),
-        entries=tuple([msgspec.json.decode(r.entry, type=Entry) for r in await _rows(connection, tables.catalog, code, "position")]),
-        aliases={r.code: r.national_code for r in await _rows(connection, tables.aliases, code, "code")},
-        technologies=tuple([technology_of(r) for r in await _rows(connection, tables.technologies, code, "position")]),
+        entries=tuple(
+            [msgspec.json.decode(r.entry, type=Entry) async for r in rows_of(connection, _all(tables.catalog, code, "position"))]
+        ),
+        aliases={r.code: r.national_code async for r in rows_of(connection, _all(tables.aliases, code, "code"))},
+        technologies=tuple([technology_of(r) async for r in rows_of(connection, _all(tables.technologies, code, "position"))]),
         department_aliases=settings.department_aliases,
         policy=settings.policy,
         paediatric=settings.paediatric,
         office_hours=settings.office_hours,
     )
-    return Loaded(hospital, await load_people(connection, code, None), await version(connection, code), settings)
+    return Itself(hospital, settings)
 
 
 async def load_people(connection: AsyncConnection, code: str, numbers: Collection[str] | None) -> dict[str, Person]:
     """The rows of the grant matrix: all of them, or those of some staff numbers. Who is not in the register is not in the answer."""
-    if numbers is not None and len(numbers) > MAX_NUMBERS_PER_QUERY:
-        numbers = None
-    held: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
-    for table, kind in ((tables.grants, Grant), (tables.credentials, Credential), (tables.volumes, Volume)):
-        query = _of(table, code, numbers)
-        if table is tables.grants:
-            query = query.where(tables.grants.c.retired.is_(False))
-        for row in (await connection.execute(query)).mappings():
-            value = msgspec.convert({name: row[name] for name in kind.__struct_fields__}, kind)
-            held[row["staff"]][table.name].append(value)
+    values = Values()
+    held: dict[str, _Held] = defaultdict(_Held.empty)
+    grants = _of(tables.grants, code, numbers, Grant).where(tables.grants.c.retired.is_(False))
+    async for row in rows_of(connection, grants):
+        held[row.staff].grants.append(values.grant(row))
+    async for row in rows_of(connection, _of(tables.credentials, code, numbers, Credential)):
+        held[row.staff].credentials.append(values.credential(row))
+    async for row in rows_of(connection, _of(tables.volumes, code, numbers, Volume)):
+        held[row.staff].volumes.append(values.volume(row))
     people = {}
-    for row in (await connection.execute(_of(tables.staff, code, numbers))).mappings():
-        mine = held[row["staff"]]
-        people[row["staff"]] = Person(
-            staff=staff_of(row), grants=tuple(mine["grants"]), credentials=tuple(mine["credentials"]), volumes=tuple(mine["volumes"])
-        )
+    async for row in rows_of(connection, _of(tables.staff, code, numbers)):
+        mine = held[row.staff]
+        people[row.staff] = Person(staff_of(row._mapping), tuple(mine.grants), tuple(mine.credentials), tuple(mine.volumes))
     return people
+
+
+async def rows_of(connection: AsyncConnection, query: Select[Any]) -> AsyncIterator[Row[Any]]:
+    """A query's rows, read piece by piece: a large hospital has 400,000 grants, and the worker goes on answering meanwhile."""
+    async with connection.stream(query) as result:
+        async for rows in result.partitions(ROWS_AT_ONCE):
+            for row in rows:
+                yield row
+
+
+class _Held(NamedTuple):
+    """What is found of a person."""
+
+    grants: list[Grant]
+    credentials: list[Credential]
+    volumes: list[Volume]
+
+    @classmethod
+    def empty(cls) -> _Held:
+        return cls([], [], [])
+
+
+class Values:
+    """Engine values of rows whose columns are the value's fields in their order. Texts and days that are equal are one object in memory:
+    400,000 grants name a few thousand people, scopes and days."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Any, Any] = {}
+
+    def grant(self, columns: Iterable[Any]) -> Grant:
+        """A row of `grants`. Raises `KeyError` for a word that is none of ours."""
+        id_, staff, scope_type, scope, valid_from, department, role, valid_to, last_evaluated, document_no, state = columns
+        return Grant(
+            id_,
+            self._one(staff),
+            _SCOPE_TYPES[scope_type],
+            self._one(scope),
+            self._one(valid_from),
+            self._one(department),
+            _ROLES[role],
+            self._one(valid_to),
+            self._one(last_evaluated),
+            self._one(document_no),
+            _STATES[state],
+        )
+
+    def credential(self, columns: Iterable[Any]) -> Credential:
+        """A row of `credentials`."""
+        staff, technology, kind, issued_on, issuer = columns
+        return Credential(self._one(staff), self._one(technology), self._one(kind), self._one(issued_on), self._one(issuer))
+
+    def volume(self, columns: Iterable[Any]) -> Volume:
+        """A row of `volumes`. Raises `KeyError` for a word that is none of ours."""
+        staff, scope_type, scope, year, operator_cases, supervised_cases, last_case_on = columns
+        return Volume(
+            self._one(staff), _SCOPE_TYPES[scope_type], self._one(scope), year, operator_cases, supervised_cases, self._one(last_case_on)
+        )
+
+    def _one(self, value: _Kept) -> _Kept:
+        kept: _Kept = self._kept.setdefault(value, value)
+        return kept
 
 
 def staff_of(row: Mapping[Any, Any]) -> Staff:
@@ -171,10 +266,12 @@ async def _insert(connection: AsyncConnection, table: Table, rows: Iterable[dict
         await connection.execute(table.insert(), made)
 
 
-async def _rows(connection: AsyncConnection, table: Table, code: str, order: str) -> Sequence[Any]:
-    return (await connection.execute(select(table).where(table.c.hospital == code).order_by(table.c[order]))).all()
+def _all(table: Table, code: str, order: str) -> Select[Any]:
+    return select(table).where(table.c.hospital == code).order_by(table.c[order])
 
 
-def _of(table: Table, code: str, numbers: Collection[str] | None) -> Select[Any]:
-    mine = table.c.hospital == code
-    return select(table).where(mine if numbers is None else and_(mine, table.c.staff.in_(sorted(numbers))))
+def _of(table: Table, code: str, numbers: Collection[str] | None, kind: type[msgspec.Struct] | None = None) -> Select[Any]:
+    """The rows of everybody or of some people, by staff number; as columns the fields of a kind of value, otherwise all."""
+    columns = [table] if kind is None else [table.c[name] for name in kind.__struct_fields__]
+    query = select(*columns).where(table.c.hospital == code).order_by(table.c.staff)
+    return query if numbers is None or len(numbers) > MAX_NUMBERS_PER_QUERY else query.where(table.c.staff.in_(sorted(numbers)))

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from app.engine.model import (
     TITLES,
@@ -100,7 +101,7 @@ def test_technologies(own: list[tuple[Technology, dict[str, object]]], shared: l
     given_shared = read_technologies(_parsed("s", technologies_toml([Held(t, {}) for t in shared], {}), problems))
     given_own = read_technologies(_parsed("o", technologies_toml([Held(t, notes) for t, notes in own], {}), problems))
     held = {t.id: Held(t, {}) for t in build(merge(given_shared, given_own, problems).values(), problems)}
-    held = {i: one._replace(notes=given_own[i].notes if i in given_own else {}) for i, one in held.items()}
+    held = {i: replace(one, notes=given_own[i].notes if i in given_own else {}) for i, one in held.items()}
     again = read_technologies(_parsed("e", technologies_toml(held.values(), given_shared), problems))
     back = {t.id: t for t in build(merge(given_shared, again, problems).values(), problems)}
     assert not problems.found

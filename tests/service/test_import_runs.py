@@ -63,7 +63,7 @@ async def test_an_imported_pack_is_what_the_engine_sees(database: Database) -> N
     async with database.read() as connection:
         loaded = await hospitals.load(connection, "wahh")
     assert loaded is not None
-    assert loaded.hospital == pack.hospital
+    assert loaded.itself.hospital == pack.hospital
     assert loaded.people.keys() == {person.staff.staff for person in pack.people}
     for person in pack.people:
         held = loaded.people[person.staff.staff]
