@@ -88,7 +88,12 @@ def decide(
         False,  # replayed
         outcome.message,
         tuple([_procedure_result(p, found, of_case, lifted) for p, found in of_procedures]),
-        tuple([_team_result(m, found, lifted) if found else TeamResult(m.member.staff, m.member.role, _ALLOW, (), ()) for m, found in of_members]),
+        tuple(
+            [
+                _team_result(m, found, lifted) if found else TeamResult(m.member.staff, m.member.role, _ALLOW, (), ())
+                for m, found in of_members
+            ]
+        ),
         of_case,
         outcome.obligations,
         outcome.override,
@@ -126,9 +131,7 @@ def _watched(rules: RuleSet, whole: OrderContext, procedures: Sequence[Procedure
     """By every rule, with somebody looking on."""
     of_case = run(rules.case, whole, whole, _observer(watcher, "case"))
     of_procedures = [(p, run(rules.procedure, p, whole, _observer(watcher, f"procedures[{i}]"))) for i, p in enumerate(procedures)]
-    of_members = [
-        (m, run(rules.member[m.member.role], m, whole, _observer(watcher, f"team[{i}]"))) for i, m in enumerate(_members(whole))
-    ]
+    of_members = [(m, run(rules.member[m.member.role], m, whole, _observer(watcher, f"team[{i}]"))) for i, m in enumerate(_members(whole))]
     findings = [*of_case, *(f for _, found in (*of_procedures, *of_members) for f in found)]
     return of_case, of_procedures, of_members, findings
 
