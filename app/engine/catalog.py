@@ -105,8 +105,8 @@ class Resolved:
 
     `entries` remain and need a privilege each. `pool` are those whose level, flags and stops count: the same, or, where none is left, those
     that dropped out. `level` is the pool's highest printed level (None for an unknown code), `flags` are all its flags. `watch` are the codes
-    that may identify technologies; most procedures have none. `passed_over` names selectors that no entry has. `entry` stands for the procedure: the strictest that remains;
-    `printed` are its name, hospital grade, item and code as an answer shows them.
+    that may identify technologies; most procedures have none. `passed_over` names selectors that no entry has. `entry` stands for the
+    procedure: the strictest that remains; `printed` are its name, hospital grade, item and code as an answer shows them.
     """
 
     __slots__ = ("code", "entries", "entry", "flags", "known", "level", "passed_over", "pool", "printed", "siblings", "watch")

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Mapping, Set
 from datetime import date, timedelta
 from typing import TypeAlias
 
-from msgspec.structs import force_setattr
-
 from app.engine.calendar import add_years
 from app.engine.catalog import scope_key
 from app.engine.model import (
@@ -64,18 +62,19 @@ class PersonRow:
     """One person's row: the register's facts, grants, credentials and volumes by technology or code.
 
     `clear_until`: the last day on which no rule about the person's standing (licence, suspension, trainee, requalification) can find
-    anything; `date.min` where one does or may. `assists_until`: the same for somebody who assists, of whom less is asked. `grants`: those to operate, in full; `held`: the same by scope; `ordering`: those to order.
+    anything; `date.min` where one does or may. `assists_until`: the same for somebody who assists, of whom less is asked. `grants`: those to
+    operate, in full; `held`: the same by scope; `ordering`: those to order, by scope.
     """
 
     __slots__ = ("assists_until", "clear_until", "credentials", "grants", "held", "ordering", "staff", "volumes")
 
-    def __init__(self, person: Person, shared: _Shared) -> None:
+    def __init__(self, person: Person, shared: dict[Terms, tuple[Terms]]) -> None:
         self.staff: Staff = person.staff
         self.clear_until = _clear_until(person.staff)
         self.assists_until = _assists_until(person.staff)
         self.grants: tuple[Grant, ...] = tuple([g for g in person.grants if g.role is GrantRole.OPERATOR])
-        self.held: Held = shared.by_scope(self.grants)
-        self.ordering: Held = shared.by_scope([g for g in person.grants if g.role is GrantRole.REQUESTER])
+        self.held: Held = _by_scope(self.grants, shared)
+        self.ordering: Held = _by_scope((g for g in person.grants if g.role is GrantRole.REQUESTER), shared)
         self.credentials: tuple[Credential, ...] = person.credentials
         self.volumes: tuple[Volume, ...] = person.volumes
 
@@ -100,10 +99,17 @@ class Matrix:
 
     def __init__(self, people: Iterable[Person], state: MatrixState) -> None:
         self.state = state
+<<<<<<< HEAD
         self._shared = shared = _Shared()
         rows = [PersonRow(person, shared) for person in people]
         # Keys of their own, made one after the other, lie side by side: a look-up compares the number with its key, which would otherwise have to be
         # fetched from among the grants.
+=======
+        shared: dict[Terms, tuple[Terms]] = {}
+        # Rows that are made one after the other lie side by side in memory, and so do keys of their own. Otherwise each would have to be fetched
+        # from among the grants, the key too, since a look-up compares it with the number.
+        rows = [PersonRow(person, shared) for person in list(people)]
+>>>>>>> speed
         self.rows: dict[str, PersonRow] = {(row.staff.staff + " ")[:-1]: row for row in rows}
         self.holders: Mapping[str, Mapping[str, tuple[str, ...]]] = _holders(self.rows)
 
@@ -131,33 +137,15 @@ class Matrix:
         return made
 
 
-class _Shared:
-    """One object for each day and for each set of terms that grants have in common. Days of their own would be a quarter of the matrix's
-    memory."""
-
-    def __init__(self) -> None:
-        self._days: dict[date, date] = {}
-        self._terms: dict[Terms, tuple[Terms]] = {}
-
-    def by_scope(self, grants: Iterable[Grant]) -> dict[str, tuple[Terms, ...]]:
-        """The terms of grants, by scope; the grants themselves hold shared days then."""
-        found: dict[str, tuple[Terms, ...]] = {}
-        for grant in grants:
-            self._share_days(grant)
-            terms = terms_of(grant)
-            one = self._terms.setdefault(terms, (terms,))
-            key = scope_key(grant.scope_type, grant.scope)
-            found[key] = found[key] + one if key in found else one
-        return found
-
-    def _share_days(self, grant: Grant) -> None:
-        # Set in spite of `frozen`: it is an equal day, and copies of the grants would need the memory that this saves.
-        one = self._days.setdefault
-        force_setattr(grant, "valid_from", one(grant.valid_from, grant.valid_from))
-        if grant.valid_to is not None:
-            force_setattr(grant, "valid_to", one(grant.valid_to, grant.valid_to))
-        if grant.last_evaluated is not None:
-            force_setattr(grant, "last_evaluated", one(grant.last_evaluated, grant.last_evaluated))
+def _by_scope(grants: Iterable[Grant], shared: dict[Terms, tuple[Terms]]) -> Held:
+    """The terms of grants, by scope; equal ones are the one object in `shared`."""
+    found: dict[str, tuple[Terms, ...]] = {}
+    for grant in grants:
+        terms = terms_of(grant)
+        one = shared.setdefault(terms, (terms,))
+        key = scope_key(grant.scope_type, grant.scope)
+        found[key] = found[key] + one if key in found else one
+    return found
 
 
 def _clear_until(staff: Staff) -> date:

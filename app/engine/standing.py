@@ -13,7 +13,7 @@ from app.engine.model import Facts, Grant, GrantState, Value
 from app.engine.reasons import GRANT_FINDINGS
 
 _ACTIVE = GrantState.ACTIVE  # bound once: reading a member off its enum costs 80 ns on CPython 3.11, a global 11 ns
-_NONE: tuple[Terms, ...] = ()
+_NO_TERMS: tuple[Terms, ...] = ()
 _RANK = {code: rank for rank, code in enumerate(GRANT_FINDINGS)}
 
 ITEMIZED_FROM_LEVEL = 3
@@ -57,15 +57,15 @@ def standings(
 def is_granted(held: Held, entry: CatalogEntry, question: Question) -> bool:
     """Whether one of the grants held covers the entry and is in order on every day that counts."""
     for key in entry.keys:
-        for terms in held.get(key, _NONE):
+        for terms in held.get(key, _NO_TERMS):
             if _counts(terms, entry, None, question):
                 return True
     for key, starts in entry.bound_covers:
-        for terms in held.get(key, _NONE):
+        for terms in held.get(key, _NO_TERMS):
             if _counts(terms, entry, starts, question):
                 return True
     for key in _other_keys(entry, question):
-        for terms in held.get(key, _NONE):
+        for terms in held.get(key, _NO_TERMS):
             if _counts(terms, entry, None, question):
                 return True
     return False
@@ -189,7 +189,7 @@ def grade_standing(
     """How a person stands to an ASA class or a bypass grade, whose scopes are `keys` from grade 1 up: a grant covers its own grade and what
     lies below. A grant's department must be the order's or the person's own."""
     for key in keys[grade - 1 :]:
-        for terms in row.held.get(key, _NONE):
+        for terms in row.held.get(key, _NO_TERMS):
             if _problem(terms, first_day, last_day, 1) is None and _serves(terms, row, department):
                 return None
     return _why_not_grade(row, keys, grade, department, first_day, last_day)

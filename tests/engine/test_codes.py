@@ -8,9 +8,11 @@ from app.engine.codes import (
     MalformedCode,
     diagnosis_matches,
     diagnosis_range,
+    is_blank,
     normalize_diagnosis,
     normalize_name,
     normalize_procedure,
+    normalize_text,
     parts_of,
 )
 
@@ -124,3 +126,8 @@ def test_names_are_compared_without_blanks_width_brackets_and_trailing_hash() ->
 def test_parts() -> None:
     assert parts_of("37.26001+37.34001") == ("37.26001", "37.34001")
     assert parts_of("37.26001") == ()
+
+
+@pytest.mark.parametrize("text", ["", " ", "\t\n\x0b\x1f", "\u3000", "\u200b", "\u200b \ufeff", "a", " - ", "\u3000a", "无"])
+def test_a_text_is_blank_that_shows_nothing(text: str) -> None:
+    assert is_blank(text) is (normalize_text(text) == "")
