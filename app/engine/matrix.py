@@ -99,17 +99,11 @@ class Matrix:
 
     def __init__(self, people: Iterable[Person], state: MatrixState) -> None:
         self.state = state
-<<<<<<< HEAD
-        self._shared = shared = _Shared()
-        rows = [PersonRow(person, shared) for person in people]
-        # Keys of their own, made one after the other, lie side by side: a look-up compares the number with its key, which would otherwise have to be
-        # fetched from among the grants.
-=======
         shared: dict[Terms, tuple[Terms]] = {}
+        self._shared = shared
         # Rows that are made one after the other lie side by side in memory, and so do keys of their own. Otherwise each would have to be fetched
         # from among the grants, the key too, since a look-up compares it with the number.
         rows = [PersonRow(person, shared) for person in list(people)]
->>>>>>> speed
         self.rows: dict[str, PersonRow] = {(row.staff.staff + " ")[:-1]: row for row in rows}
         self.holders: Mapping[str, Mapping[str, tuple[str, ...]]] = _holders(self.rows)
 
