@@ -67,7 +67,7 @@ def is_canned(reason: str) -> bool:
 def override_result(ctx: OrderContext, missing: tuple[str, ...], lifted: Iterable[Finding]) -> OverrideResult:
     """What is opened with an override; its `id` is given where it is recorded."""
     declaration = ctx.order.emergency or Declaration()
-    reported = bool(declaration.reported_to and declaration.reported_at)
+    reported = bool(normalize_text(declaration.reported_to or "") and declaration.reported_at)
     hours = ctx.hospital.office_hours
     due = closing_time(add_working_days(ctx.today, ctx.hospital.policy.review_due_working_days, hours), hours, ctx.hospital.time_zone)
     return OverrideResult(
