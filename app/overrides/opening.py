@@ -49,7 +49,7 @@ class Openings:
         flags = tuple(flag for flag in FLAGS if flag in raised)
         opening = opening._replace(flags=flags, patterns=found)
         state = State.PENDING_REPORT if opening.reported_at is None else State.REPORTED
-        told = told_of(live, opening, state, OPEN, opening.declared_by, to=opening.reported_to, note=opening.reason)
+        told = told_of(live, opening, state, OPEN, opening.declared_by, to=opening.reported_to)
         opening = opening._replace(notices=self._notify(live, told, decision.evaluated_at))
         return replace(decision, override=replace(decision.override, flags=flags)), opening
 

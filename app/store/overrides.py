@@ -112,7 +112,7 @@ class Waiting(NamedTuple):
 
     hospital: str
     state: str
-    count: int
+    waiting: int
     overdue: int
 
 
@@ -152,8 +152,8 @@ async def open_all(connection: AsyncConnection, hospital: str, openings: Sequenc
 
 async def add_step(connection: AsyncConnection, hospital: str, step: Step) -> None:
     """Keep a step, and append it to the chain."""
-    row = {"hospital": hospital} | step._asdict() | {"action": str(step.action), "state": str(step.state)}
-    row["detail"] = msgspec.json.encode(step.detail)
+    row: dict[str, Any] = {"hospital": hospital} | step._asdict()
+    row |= {"action": str(step.action), "state": str(step.state), "detail": msgspec.json.encode(step.detail)}
     made = (await connection.execute(tables.override_steps.insert().values(row))).inserted_primary_key
     assert made is not None
     link = chain.Link("override", str(made[0]), step.recorded_at, chain.form_of(tables.override_steps, row))

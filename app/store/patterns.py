@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -53,7 +53,7 @@ async def patterns_of(connection: AsyncConnection, declared: Declared) -> Patter
     )
 
 
-async def _denials(connection: AsyncConnection, declared: Declared) -> Iterable[Row[Any]]:
+async def _denials(connection: AsyncConnection, declared: Declared) -> Sequence[Any]:
     table = tables.decisions
     query = select(table.c.id, table.c.checkpoint, table.c.at, table.c.order).where(
         table.c.hospital == declared.hospital,
@@ -74,7 +74,7 @@ def _read(row: Row[Any]) -> Seen:
     return Seen(**{**row._mapping, **lists})
 
 
-def _denied(row: Row[Any]) -> Denied:
+def _denied(row: Any) -> Denied:
     return Denied(row.id, row.checkpoint, document_of(row.order).urgency, datetime.fromisoformat(row.at))
 
 

@@ -76,7 +76,7 @@ class Counted(Protocol):
     @property
     def state(self) -> str: ...
     @property
-    def count(self) -> int: ...
+    def waiting(self) -> int: ...
     @property
     def overdue(self) -> int: ...
 
@@ -183,7 +183,7 @@ class Meters:
         """The overrides that wait were counted. What is not among them is none by now."""
         found = dict.fromkeys(self._overrides, 0) | {(hospital,): 0 for hospital in hospitals}
         for one in waiting:
-            found[one.hospital, one.state] = one.count
+            found[one.hospital, one.state] = one.waiting
             found[one.hospital,] = found.get((one.hospital,), 0) + one.overdue
         for labels, count in found.items():
             gauge = self._overrides.get(labels)
