@@ -12,7 +12,7 @@ from app.api.overrides import OverrideShown
 from app.engine.lookup import GradeHeld, Privilege
 from app.engine.model import Candidate, Checkpoint, Colleague, Decision, Finding, Instant, MatrixState, Message, Order, Value, Verdict
 from app.explain import TraceStep
-from app.overrides.life import State
+from app.overrides.life import OverrideState
 
 MAX_CHECKS = 500
 """Checks in one batch."""
@@ -176,7 +176,7 @@ class ReasonCount(Outcomes, frozen=True):
 
 
 class StateCount(Value, frozen=True):
-    state: State
+    state: OverrideState
     count: int
 
 

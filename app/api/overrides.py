@@ -17,7 +17,7 @@ from app.cache.live import LiveHospital
 from app.engine.codes import normalize_text
 from app.engine.model import Instant, Text, Value
 from app.errors import BadInput, FieldError
-from app.overrides.life import OPEN, Action, State, allowed
+from app.overrides.life import OPEN, OverrideAction, OverrideState, allowed
 from app.overrides.patterns import Patterns
 from app.overrides.steps import Actor
 from app.overrides.substitutes import Substitutes
@@ -60,12 +60,12 @@ class Review(Value, frozen=True):
     note: Text | None = None
 
     @property
-    def verdict(self) -> Action | None:
+    def verdict(self) -> OverrideAction | None:
         """The step that ends the review; None where it begins."""
         return None if self.outcome is None else _VERDICTS[self.outcome]
 
 
-_VERDICTS = {Outcome.JUSTIFIED: Action.JUSTIFY, Outcome.UNJUSTIFIED: Action.UNJUSTIFY}
+_VERDICTS = {Outcome.JUSTIFIED: OverrideAction.JUSTIFY, Outcome.UNJUSTIFIED: OverrideAction.UNJUSTIFY}
 
 
 class NamedPerson(Value, frozen=True):
@@ -97,7 +97,7 @@ class OverrideShown(Value, frozen=True, kw_only=True):
     reason: str
     operators: tuple[NamedPerson, ...]
     codes: tuple[NamedCode, ...]
-    state: State
+    state: OverrideState
     reported: bool
     taken_over_by: str | None
     late: bool
@@ -111,7 +111,7 @@ class StepShown(Value, frozen=True, kw_only=True):
     gateway did it; `detail`: what else was known, such as whether who took over is privileged."""
 
     action: str
-    state: State
+    state: OverrideState
     by: str
     by_name: str | None
     at: Instant
@@ -125,7 +125,7 @@ class OverrideInFull(OverrideShown, frozen=True, kw_only=True):
     """The same with all that was done. `allowed_steps`: what may be done now; `participants`: whom any document of the case names and who took over:
     none of them reviews it; `can_take_over`: who may, by the matrix as it is now; `patterns`: the facts behind the flags."""
 
-    allowed_steps: tuple[Action, ...]
+    allowed_steps: tuple[OverrideAction, ...]
     steps: tuple[StepShown, ...]
     participants: tuple[NamedPerson, ...]
     can_take_over: tuple[Substitutes, ...]
@@ -201,7 +201,7 @@ def _step_shown(live: LiveHospital, step: Step) -> StepShown:
     zone = live.hospital.time_zone
     return StepShown(
         action=step.action,
-        state=State(step.state),
+        state=OverrideState(step.state),
         by=step.by,
         by_name=name_of(live, step.by),
         at=_local(step.at, zone),

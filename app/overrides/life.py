@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 
-class State(StrEnum):
+class OverrideState(StrEnum):
     """Where an override stands."""
 
     PENDING_REPORT = "pending_report"
@@ -21,7 +21,7 @@ class State(StrEnum):
     UNJUSTIFIED = "unjustified"
 
 
-class Action(StrEnum):
+class OverrideAction(StrEnum):
     """A step that somebody takes. What the gateway does by itself (open, remind) changes no state."""
 
     REPORT = "report"
@@ -35,32 +35,32 @@ class Action(StrEnum):
 OPEN = "open"
 REMIND = "remind"
 
-CLOSED = frozenset({State.JUSTIFIED, State.UNJUSTIFIED})
+CLOSED = frozenset({OverrideState.JUSTIFIED, OverrideState.UNJUSTIFIED})
 
-TRANSITIONS: Mapping[tuple[State, Action], State] = {
-    (State.PENDING_REPORT, Action.REPORT): State.REPORTED,
-    (State.PENDING_REPORT, Action.TAKEOVER): State.TAKEN_OVER,
-    (State.REPORTED, Action.TAKEOVER): State.TAKEN_OVER,
-    (State.REPORTED, Action.BEGIN_REVIEW): State.UNDER_REVIEW,
-    (State.TAKEN_OVER, Action.REPORT): State.TAKEN_OVER,
-    (State.TAKEN_OVER, Action.BEGIN_REVIEW): State.UNDER_REVIEW,
-    (State.UNDER_REVIEW, Action.JUSTIFY): State.JUSTIFIED,
-    (State.UNDER_REVIEW, Action.UNJUSTIFY): State.UNJUSTIFIED,
-    (State.JUSTIFIED, Action.REOPEN): State.UNDER_REVIEW,
-    (State.UNJUSTIFIED, Action.REOPEN): State.UNDER_REVIEW,
+TRANSITIONS: Mapping[tuple[OverrideState, OverrideAction], OverrideState] = {
+    (OverrideState.PENDING_REPORT, OverrideAction.REPORT): OverrideState.REPORTED,
+    (OverrideState.PENDING_REPORT, OverrideAction.TAKEOVER): OverrideState.TAKEN_OVER,
+    (OverrideState.REPORTED, OverrideAction.TAKEOVER): OverrideState.TAKEN_OVER,
+    (OverrideState.REPORTED, OverrideAction.BEGIN_REVIEW): OverrideState.UNDER_REVIEW,
+    (OverrideState.TAKEN_OVER, OverrideAction.REPORT): OverrideState.TAKEN_OVER,
+    (OverrideState.TAKEN_OVER, OverrideAction.BEGIN_REVIEW): OverrideState.UNDER_REVIEW,
+    (OverrideState.UNDER_REVIEW, OverrideAction.JUSTIFY): OverrideState.JUSTIFIED,
+    (OverrideState.UNDER_REVIEW, OverrideAction.UNJUSTIFY): OverrideState.UNJUSTIFIED,
+    (OverrideState.JUSTIFIED, OverrideAction.REOPEN): OverrideState.UNDER_REVIEW,
+    (OverrideState.UNJUSTIFIED, OverrideAction.REOPEN): OverrideState.UNDER_REVIEW,
 }
 
-_ASKS_FOR_REPORT: Mapping[Action, bool] = {Action.REPORT: False, Action.BEGIN_REVIEW: True}
+_ASKS_FOR_REPORT: Mapping[OverrideAction, bool] = {OverrideAction.REPORT: False, OverrideAction.BEGIN_REVIEW: True}
 """Where it matters whether a report is on record: it is made once, and no review begins without it."""
 
 
-def after(state: State, action: Action, *, reported: bool) -> State | None:
+def after(state: OverrideState, action: OverrideAction, *, reported: bool) -> OverrideState | None:
     """The state after a step; None where it is not allowed. `reported`: a report is on record."""
     if _ASKS_FOR_REPORT.get(action, reported) is not reported:
         return None
     return TRANSITIONS.get((state, action))
 
 
-def allowed(state: State, *, reported: bool) -> tuple[Action, ...]:
+def allowed(state: OverrideState, *, reported: bool) -> tuple[OverrideAction, ...]:
     """The steps that may be taken now."""
-    return tuple(action for action in Action if after(state, action, reported=reported) is not None)
+    return tuple(action for action in OverrideAction if after(state, action, reported=reported) is not None)

@@ -12,7 +12,7 @@ from app.cache.live import LiveHospital
 from app.engine.codes import normalize_text
 from app.engine.model import Decision, Order, ProcedureResult, Verdict
 from app.errors import Overloaded
-from app.overrides.life import OPEN, State
+from app.overrides.life import OPEN, OverrideState
 from app.overrides.patterns import FLAGS, Patterns, Seen
 from app.overrides.told import Notifier, told_of
 from app.store.database import Database
@@ -48,7 +48,7 @@ class Openings:
         raised = {*opening.flags, *found.flags}
         flags = tuple(flag for flag in FLAGS if flag in raised)
         opening = opening._replace(flags=flags, patterns=found)
-        state = State.PENDING_REPORT if opening.reported_at is None else State.REPORTED
+        state = OverrideState.PENDING_REPORT if opening.reported_at is None else OverrideState.REPORTED
         told = told_of(live, opening, state, OPEN, opening.declared_by, to=opening.reported_to)
         opening = opening._replace(notices=self._notify(live, told, decision.evaluated_at))
         return replace(decision, override=replace(decision.override, flags=flags)), opening

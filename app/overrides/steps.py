@@ -16,7 +16,7 @@ from app.engine.model import StaffStatus
 from app.engine.override import MIN_REASON_CHARS, is_canned
 from app.errors import BadInput, Conflict, FieldError, NotAllowed, NotFound
 from app.overrides.documents import document_of, earliest, named_in
-from app.overrides.life import CLOSED, Action, State, after, allowed
+from app.overrides.life import CLOSED, OverrideAction, OverrideState, after, allowed
 from app.overrides.substitutes import is_privileged
 from app.overrides.told import Notifier, told_of
 from app.store import overrides as store
@@ -38,10 +38,10 @@ class Actor(NamedTuple):
 class StepRefused(Conflict):
     """The state does not allow the step. Its problem says which ones it allows now."""
 
-    def __init__(self, one: Stored, action: Action) -> None:
+    def __init__(self, one: Stored, action: OverrideAction) -> None:
         steps = [step.value for step in allowed(one.state, reported=one.reported)]
         now = ", ".join(steps) or "none"
-        lacks = "，须先登记报告" if action is Action.BEGIN_REVIEW and not one.reported else ""
+        lacks = "，须先登记报告" if action is OverrideAction.BEGIN_REVIEW and not one.reported else ""
         super().__init__(
             f"当前状态 {one.state} 不允许 {action}{lacks}；现可进行 / {action} is not allowed in {one.state}; allowed now: {now}"
         )
@@ -63,9 +63,9 @@ class Steps:
         _known(live, actor.by, (StaffStatus.ACTIVE, StaffStatus.SUSPENDED))
         async with self._database.write() as connection:
             one, now = await _found(connection, actor, override_id), datetime.now(UTC)
-            state = _after(one, Action.REPORT)
+            state = _after(one, OverrideAction.REPORT)
             done = await _done_at(connection, one, at, now)
-            step = Step(one.id, Action.REPORT, state, actor.by, done, _text(now), actor.key_id, to, note)
+            step = Step(one.id, OverrideAction.REPORT, state, actor.by, done, _text(now), actor.key_id, to, note)
             await self._take(connection, live, one, step, {"reported": True}, now)
 
     async def take_over(self, actor: Actor, override_id: str, *, at: datetime | None, note: str) -> None:
@@ -76,15 +76,23 @@ class Steps:
             one, now = await _found(connection, actor, override_id), datetime.now(UTC)
             if actor.by in one.operators:
                 raise _wrong("by", "is_replaced", f"{actor.by} 即被接替者 / {actor.by} is who is to be replaced")
-            state = _after(one, Action.TAKEOVER)
+            state = _after(one, OverrideAction.TAKEOVER)
             done = await _done_at(connection, one, at, now)
             privileged = is_privileged(live, await store.order_of(connection, one), one, actor.by, now)
             step = Step(
-                one.id, Action.TAKEOVER, state, actor.by, done, _text(now), actor.key_id, note=note, detail={"privileged": privileged}
+                one.id,
+                OverrideAction.TAKEOVER,
+                state,
+                actor.by,
+                done,
+                _text(now),
+                actor.key_id,
+                note=note,
+                detail={"privileged": privileged},
             )
             await self._take(connection, live, one, step, {"taken_over_by": actor.by}, now)
 
-    async def review(self, actor: Actor, override_id: str, *, outcome: Action | None, note: str) -> None:
+    async def review(self, actor: Actor, override_id: str, *, outcome: OverrideAction | None, note: str) -> None:
         """Begin a review, reopen a closed one, or end one with `outcome`. To reopen and to end takes reasons.
 
         Raises also:
@@ -98,10 +106,10 @@ class Steps:
             one, now = await _found(connection, actor, override_id), datetime.now(UTC)
             if actor.by in await participants_of(connection, one):
                 raise NotAllowed(f"{actor.by} 参与了本例，不得审查 / {actor.by} took part and must not review it")
-            action = outcome or (Action.REOPEN if one.state in CLOSED else Action.BEGIN_REVIEW)
+            action = outcome or (OverrideAction.REOPEN if one.state in CLOSED else OverrideAction.BEGIN_REVIEW)
             state = _after(one, action)
             changed: dict[str, Any] = {}
-            if action is Action.REOPEN:
+            if action is OverrideAction.REOPEN:
                 _reasoned(note)
                 changed["review_due_at"] = _text(_review_due(live, now))
             step = Step(one.id, action, state, actor.by, _text(now), _text(now), actor.key_id, note=note, detail=changed or None)
@@ -133,7 +141,7 @@ async def _found(connection: AsyncConnection, actor: Actor, override_id: str) ->
     return one
 
 
-def _after(one: Stored, action: Action) -> State:
+def _after(one: Stored, action: OverrideAction) -> OverrideState:
     state = after(one.state, action, reported=one.reported)
     if state is None:
         raise StepRefused(one, action)

@@ -9,11 +9,11 @@ import msgspec
 from sqlalchemy import ColumnElement, Row, and_, func, or_, select, true, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.overrides.life import CLOSED, OPEN, REMIND, Action, State
+from app.overrides.life import CLOSED, OPEN, REMIND, OverrideAction, OverrideState
 from app.store import chain, outbox, tables
 
 _table = tables.overrides
-_STILL_OPEN = tuple(state.value for state in State if state not in CLOSED)
+_STILL_OPEN = tuple(state.value for state in OverrideState if state not in CLOSED)
 _DOCUMENTS = ("flags", "participants", "operators", "codes")
 
 
@@ -76,7 +76,7 @@ class Stored(NamedTuple):
     declared_by: str
     reason_code: str
     reason: str
-    state: State
+    state: OverrideState
     reported: bool
     taken_over_by: str | None
     late: bool
@@ -124,7 +124,7 @@ async def open_all(connection: AsyncConnection, hospital: str, openings: Sequenc
             Step(
                 opening.id,
                 OPEN,
-                State.PENDING_REPORT,
+                OverrideState.PENDING_REPORT,
                 opening.declared_by,
                 opening.at,
                 opening.at,
@@ -136,8 +136,8 @@ async def open_all(connection: AsyncConnection, hospital: str, openings: Sequenc
             steps.append(
                 Step(
                     opening.id,
-                    Action.REPORT,
-                    State.REPORTED,
+                    OverrideAction.REPORT,
+                    OverrideState.REPORTED,
                     opening.declared_by,
                     opening.reported_at,
                     opening.at,
@@ -248,7 +248,7 @@ def _all() -> Any:
 
 def _stored(row: Row[Any]) -> Stored:
     documents = {name: msgspec.json.decode(getattr(row, name), type=tuple[str, ...]) for name in _DOCUMENTS}
-    return Stored(**{**row._mapping, **documents, "state": State(row.state)})
+    return Stored(**{**row._mapping, **documents, "state": OverrideState(row.state)})
 
 
 def _conditions(filters: Filters, now: str) -> list[ColumnElement[bool]]:
@@ -281,7 +281,7 @@ def _row(hospital: str, opening: Opening) -> dict[str, Any]:
         "declared_by": opening.declared_by,
         "reason_code": opening.reason_code,
         "reason": opening.reason,
-        "state": State.REPORTED if reported else State.PENDING_REPORT,
+        "state": OverrideState.REPORTED if reported else OverrideState.PENDING_REPORT,
         "reported": reported,
         "late": opening.late,
         "review_due_at": opening.review_due_at,

@@ -15,7 +15,7 @@ from app.api.overrides import OverrideInFull, Report, Review, Takeover, actor_of
 from app.api.queries import InstantOrDay, Paged, begin_of, end_of
 from app.engine.codes import normalize_text
 from app.errors import BadInput, FieldError, NotFound
-from app.overrides.life import State
+from app.overrides.life import OverrideState
 from app.overrides.patterns import FLAGS
 from app.overrides.steps import participants_of
 from app.overrides.substitutes import substitutes_of
@@ -34,7 +34,7 @@ YesOrNo = Literal["true", "false"] | None
 class OverrideFilters(Paged):
     """What overrides are looked for by; all that is given must hold."""
 
-    state: State | None = None
+    state: OverrideState | None = None
     overdue: Annotated[YesOrNo, Field(description="Whether the review should be closed by now and is not")] = None
     late: Annotated[YesOrNo, Field(description="Whether it was declared or received after the planned start")] = None
     department: Annotated[str | None, Field(min_length=1, max_length=64, description="By any name that the hospital knows it by")] = None

@@ -31,7 +31,7 @@ from app.api.queries import Day, Query
 from app.cache.live import LiveHospital
 from app.engine.reasons import PRECEDENCE
 from app.errors import BadInput, FieldError
-from app.overrides.life import State
+from app.overrides.life import OverrideState
 from app.overrides.told import code_name, name_of
 from app.store import overrides, stats
 from app.store.keys import Key, Role
@@ -87,7 +87,7 @@ def _overrides(live: LiveHospital, tally: stats.OverrideTally, waiting: Sequence
     return OverrideCounts(
         open=sum(one.waiting for one in waiting),
         overdue=sum(one.overdue for one in waiting),
-        states=tuple(StateCount(state, tally.states[state]) for state in State if state in tally.states),
+        states=tuple(StateCount(state, tally.states[state]) for state in OverrideState if state in tally.states),
         days=tuple(DayOverrides(date.fromisoformat(day), count) for day, count in sorted(tally.days.items())),
         departments=tuple(DepartmentOverrides(*counted) for counted in tally.departments.most_common()),
         surgeons=tuple(SurgeonOverrides(number, name_of(live, number), count) for number, count in tally.surgeons.most_common()),
