@@ -35,7 +35,7 @@ from app.engine.model import (
 )
 from app.engine.obligations import obligations_of
 from app.engine.operators import colleagues_for_member, colleagues_for_procedure
-from app.engine.override import incomplete_result, missing_of, override_obligations, override_result
+from app.engine.override import incomplete_result, missing_of, missing_text, override_obligations, override_result
 from app.engine.reasons import PRECEDENCE
 from app.engine.resolve import procedure_contexts
 from app.engine.rules.found import Found
@@ -159,9 +159,8 @@ class _Outcome:
         self.obligations = obligations_of(whole, findings) + (tuple(override_obligations(whole)) if self.lifted else ())
         self.message = _message(self.verdict, denying, self.obligations)
         if self.override is not None and self.override.missing:
-            lacking = "、".join(self.override.missing)
-            zh = f"{self.message.zh}紧急声明不完整，缺少：{lacking}。"
-            self.message = Message(zh=zh, en=f"{self.message.en} The emergency declaration lacks: {', '.join(self.override.missing)}.")
+            lacking = missing_text(self.override.missing)
+            self.message = Message(zh=self.message.zh + lacking.zh, en=f"{self.message.en} {lacking.en}")
 
 
 def _message(verdict: Verdict, denying: Sequence[Finding], obligations: Sequence[Obligation]) -> Message:
