@@ -6,6 +6,7 @@ What is wrong is told as a whole: every wrong field with its place.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import datetime
 from itertools import chain, islice
 from typing import Any
 
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 
 from app.api.content import MAX_ERRORS, malformed, parse, type_errors, unspecific
 from app.engine.codes import MalformedCode, normalize_diagnosis, normalize_procedure, normalize_text
-from app.engine.model import Evidence, Order, Procedure
+from app.engine.model import Declaration, Evidence, Order, Procedure
 from app.errors import BadInput, FieldError
 
 PLAUSIBLE_YEARS = range(2000, 2201)
@@ -72,7 +73,7 @@ def tidied(order: Order) -> Order:
         patient = replace(patient, id=normalize_text(patient.id))
     declaration = order.emergency
     if declaration is not None:
-        declaration = replace(declaration, declared_by=_tidied(declaration.declared_by), reason_code=_tidied(declaration.reason_code))
+        declaration = _tidied_declaration(declaration)
     return replace(
         order,
         request_id=normalize_text(order.request_id) if not _tidy(order.request_id) else order.request_id,
@@ -92,6 +93,21 @@ def _tidied_procedure(procedure: Procedure) -> Procedure:
         return procedure
     operator, item, service = (_tidied(text) for text in fields)
     return replace(procedure, operator=operator or "", item=item, service=service)
+
+
+def _tidied_declaration(declaration: Declaration) -> Declaration:
+    """An instant of the year 1 is what some programs send for none. It must not stop an emergency, so that it is none here too."""
+    return replace(
+        declaration,
+        declared_by=_tidied(declaration.declared_by),
+        reason_code=_tidied(declaration.reason_code),
+        declared_at=_plausible(declaration.declared_at),
+        reported_at=_plausible(declaration.reported_at),
+    )
+
+
+def _plausible(instant: datetime | None) -> datetime | None:
+    return instant if instant is not None and instant.year in PLAUSIBLE_YEARS else None
 
 
 def _tidied(text: str | None) -> str | None:

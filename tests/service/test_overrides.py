@@ -122,6 +122,14 @@ async def test_a_report_in_the_declaration_is_the_first_step(queue: Queue) -> No
     assert unreported["override"]["state"] == (await queue.get(unreported["override"]["id"]))["state"] == "pending_report"
 
 
+async def test_an_instant_that_cannot_be_is_none_and_stops_no_emergency(queue: Queue) -> None:
+    never = "0001-01-01T00:00:00+08:00"
+    override = await queue.open(emergency=declaration(reported_to="总值班", reported_at=never, declared_at=never))
+    shown = await queue.get(override)
+    assert (shown["state"], [s["action"] for s in shown["steps"]]) == ("pending_report", ["open"])
+    await queue.step(override, "report", 422, at=(datetime.now(UTC) - timedelta(hours=1)).isoformat())
+
+
 @pytest.mark.parametrize(
     ("done", "refused"),
     [
