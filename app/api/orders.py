@@ -14,12 +14,10 @@ import msgspec
 from msgspec.structs import replace
 
 from app.api.content import MAX_ERRORS, malformed, parse, type_errors, unspecific
+from app.engine.calendar import is_plausible
 from app.engine.codes import MalformedCode, normalize_diagnosis, normalize_procedure, normalize_text
 from app.engine.model import Declaration, Evidence, Order, Procedure
 from app.errors import BadInput, FieldError
-
-PLAUSIBLE_YEARS = range(2000, 2201)
-"""Years in which an operation may be planned; also keeps calendar arithmetic away from the ends of time."""
 
 _DECODER = msgspec.json.Decoder(Order)
 
@@ -107,7 +105,7 @@ def _tidied_declaration(declaration: Declaration) -> Declaration:
 
 
 def _plausible(instant: datetime | None) -> datetime | None:
-    return instant if instant is not None and instant.year in PLAUSIBLE_YEARS else None
+    return instant if instant is not None and is_plausible(instant) else None
 
 
 def _tidied(text: str | None) -> str | None:
@@ -133,7 +131,7 @@ def _blank_ids(order: Order) -> Iterator[FieldError]:
 
 
 def _odd_start(order: Order) -> Iterator[FieldError]:
-    if order.planned_start is not None and order.planned_start.year not in PLAUSIBLE_YEARS:
+    if order.planned_start is not None and not is_plausible(order.planned_start):
         yield FieldError("planned_start", "implausible", f"年份不合理 / the year {order.planned_start.year} is implausible")
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 
 import msgspec
 
+from app.engine.calendar import is_plausible
 from app.engine.codes import normalize_text
 
 
@@ -59,5 +60,5 @@ def earliest(document: Document, opened: datetime) -> datetime:
     """From when on something can have been done about an override: since it was declared. A paper record that was entered later tells by its time
     of declaration or, without one, by its planned start that it was before it was received."""
     declared = document.emergency.declared_at if document.emergency is not None else None
-    told = declared or document.planned_start or opened
+    told = next((instant for instant in (declared, document.planned_start) if instant is not None and is_plausible(instant)), opened)
     return min(told, opened)
