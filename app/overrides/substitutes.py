@@ -58,5 +58,5 @@ def _order(live: LiveHospital, body: bytes) -> Order | None:
 
 
 def _judged(live: LiveHospital, order: Order, now: datetime) -> Decision:
-    """Without its declaration, which says nothing about anybody's privilege."""
-    return decide(replace(order, emergency=None), live.compiled, live.matrix, None, now)
+    """By the matrix alone: the case so far says nothing about anybody's privilege."""
+    return decide(order, live.compiled, live.matrix, None, now)

@@ -12,31 +12,32 @@ from app.store.outbox import Notice
 from app.store.overrides import Opening, Stored
 
 
-class ToldPerson(msgspec.Struct, frozen=True):
-    """`name` is empty for who is not in the register any more."""
+class Person(msgspec.Struct, frozen=True):
+    """Somebody of the staff. `name` is empty where the register has none."""
 
     staff: str
-    name: str
+    name: str = ""
 
 
-class ToldCode(msgspec.Struct, frozen=True):
-    """`name` is empty for a code that the catalog does not have."""
+class Procedure(msgspec.Struct, frozen=True):
+    """A procedure by its canonical code. `name` is empty where the catalog has none."""
 
     code: str
-    name: str
+    name: str = ""
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """A step of an override's life and the override after it. No patient is named. `event`: the step; `by`, `to`, `note` are the step's."""
+    """What is told of a step; no patient is named. Instants are RFC 3339. `event`: the step; `by`: who did it, None for what the gateway does by
+    itself; `to`: whom a report was made to; `state`, `flags`: the override's after the step."""
 
     override_id: str
     decision_id: str
     case_id: str
     at: str
     department: str
-    operators: tuple[ToldPerson, ...]
-    codes: tuple[ToldCode, ...]
-    declared_by: str
+    operators: tuple[Person, ...]
+    codes: tuple[Procedure, ...]
+    declared_by: Person
     reason_code: str
     reason: str
     state: str
@@ -44,9 +45,9 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     review_due_at: str
     flags: tuple[str, ...]
     event: str
-    by: str
-    to: str
-    note: str
+    by: Person | None = None
+    to: str = ""
+    note: str = ""
 
 
 Notifier = Callable[[LiveHospital, Told, datetime], tuple[Notice, ...]]
@@ -59,16 +60,16 @@ def tell_nobody(_live: LiveHospital, _told: Told, _now: datetime) -> tuple[Notic
 
 
 def told_of(live: LiveHospital, one: Opening | Stored, state: str, event: str, by: str, *, to: str = "", note: str = "") -> Told:
-    """What is told of a step."""
+    """What is told of a step. `state`: the one after it; `by`: a staff number, empty for what the gateway does by itself."""
     return Told(
         override_id=one.id,
         decision_id=one.decision_id,
         case_id=one.case_id,
         at=one.at,
         department=one.department,
-        operators=tuple(ToldPerson(number, name_of(live, number) or "") for number in one.operators),
-        codes=tuple(ToldCode(code, code_name(live, one.department, code) or "") for code in one.codes),
-        declared_by=one.declared_by,
+        operators=tuple(_person(live, number) for number in one.operators),
+        codes=tuple(Procedure(code, code_name(live, one.department, code) or "") for code in one.codes),
+        declared_by=_person(live, one.declared_by),
         reason_code=one.reason_code,
         reason=one.reason,
         state=state,
@@ -76,10 +77,14 @@ def told_of(live: LiveHospital, one: Opening | Stored, state: str, event: str, b
         review_due_at=one.review_due_at,
         flags=one.flags,
         event=event,
-        by=by,
+        by=_person(live, by) if by else None,
         to=to,
         note=note,
     )
+
+
+def _person(live: LiveHospital, number: str) -> Person:
+    return Person(number, name_of(live, number) or "")
 
 
 def name_of(live: LiveHospital, number: str) -> str | None:

@@ -41,6 +41,9 @@ def test_from_how_many_on_a_repetition_is_flagged(flag: str, shared: dict[str, o
 
 def test_the_documents_of_one_operation_are_one() -> None:
     assert flags_of(*(seen(n, case_id="C-now", operators=("100234",)) for n in range(5))) == ()
+    own = seen(1, case_id="C-now", operators=("100234",))
+    assert flags_of(own, seen(2, operators=("100234",))) == ()
+    assert flags_of(own, *(seen(n, operators=("100234",)) for n in (2, 3))) == ("repeated",)
     assert flags_of(*(seen(n, case_id="C-other", operators=("100234",)) for n in range(5))) == ()
 
 

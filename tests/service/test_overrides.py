@@ -369,7 +369,7 @@ async def test_each_step_is_an_entry_of_the_chain_and_is_told_in_its_transaction
     await steps.report(actor, override, to="总值班", at=None, note="电话")
     await steps.take_over(actor._replace(by=SENIOR), override, at=None, note="")
     await steps.review(actor, override, outcome=None, note="")
-    assert [(one.event, one.state, one.by, one.to, one.note) for one in told] == [
+    assert [(one.event, one.state, one.by.staff, one.to, one.note) for one in told] == [
         ("report", "reported", REVIEWER, "总值班", "电话"),
         ("takeover", "taken_over", SENIOR, "", ""),
         ("begin_review", "under_review", REVIEWER, "", ""),
