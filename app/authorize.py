@@ -23,9 +23,10 @@ from app.engine.history import past_decision
 from app.engine.model import CaseHistory, Decision, Order, Verdict
 from app.errors import BadInput, Conflict, Overloaded
 from app.explain import Explanation, explain
-from app.overrides.opening import opening_of
+from app.overrides.opening import Openings
 from app.store.decisions import Earlier, Ledger, Record, RequestKey
 from app.store.keys import Key
+from app.store.overrides import Opening
 from app.telemetry.meters import Meters
 
 ENGINE_VERSION = package_version("surgate")
@@ -43,9 +44,10 @@ _encode_canonically = msgspec.json.Encoder(order="sorted").encode
 class Authorizer:
     """Judges checks for one worker. `clock` gives the instant, with offset."""
 
-    def __init__(self, live: Live, ledger: Ledger, max_waiting: int, meters: Meters | None = None) -> None:
+    def __init__(self, live: Live, ledger: Ledger, openings: Openings, max_waiting: int, meters: Meters | None = None) -> None:
         self._live = live
         self._ledger = ledger
+        self._openings = openings
         self._max_waiting = max_waiting
         self._meters = meters or Meters()
         self.in_flight = 0
@@ -123,8 +125,11 @@ class Authorizer:
         live = self._live.hospitals[key.hospital]
         decision = _decide(order, live, before.history)
         watch.judged()
+        opening = None
+        if decision.decision is Verdict.OVERRIDE:
+            decision, opening = await self._openings.prepare(order, decision, live, key.id)
         answer = _encode(decision)
-        clash = await self._ledger.record(_record(order, body, content, decision, answer, live, request, key.id))
+        clash = await self._ledger.record(_record(order, body, content, decision, answer, live, request, key.id, opening))
         watch.recorded(decision, replayed=clash is not None)
         return answer if clash is None else _replayed(clash, content, order)
 
@@ -141,7 +146,15 @@ def _decide(order: Order, live: LiveHospital, history: CaseHistory | None) -> De
 
 
 def _record(
-    order: Order, body: bytes, content: bytes, decision: Decision, answer: bytes, live: LiveHospital, request: RequestKey, key_id: str
+    order: Order,
+    body: bytes,
+    content: bytes,
+    decision: Decision,
+    answer: bytes,
+    live: LiveHospital,
+    request: RequestKey,
+    key_id: str,
+    opening: Opening | None,
 ) -> Record:
     assert decision.decision_id is not None
     return Record(
@@ -162,7 +175,7 @@ def _record(
         answer=answer,
         past=past_decision(decision),
         terms=tuple(sorted(_terms(live.compiled.catalog.department(order.department), decision))),
-        opening=opening_of(order, decision, live, key_id),
+        opening=opening,
     )
 
 

@@ -25,6 +25,10 @@ from app.api.routes import ROUTERS
 from app.authorize import ENGINE_VERSION, Authorizer
 from app.cache.live import Live
 from app.errors import BadInput, FieldError, SurgateError
+from app.overrides.opening import Openings
+from app.overrides.steps import Steps
+from app.overrides.told import tell_nobody
+from app.overrides.watch import Watch
 from app.settings import Settings, read_settings
 from app.store.database import Database
 from app.store.decisions import Ledger
@@ -41,12 +45,13 @@ class Gateway:
         self.meters = meters or Meters()
         self.shared_metrics = shared_metrics
         self.database = Database(settings.database)
-        self.live = Live(
-            self.database, f"{os.getpid()}-{os.urandom(4).hex()}", settings.lease_seconds, settings.follow_seconds, self.meters
-        )
+        worker = f"{os.getpid()}-{os.urandom(4).hex()}"
+        self.live = Live(self.database, worker, settings.lease_seconds, settings.follow_seconds, self.meters)
         self.ledger = Ledger(self.database, self.meters)
         self.guard = Guard(self.live, settings.failed_keys_per_minute)
-        self.authorizer = Authorizer(self.live, self.ledger, settings.max_waiting_checks, self.meters)
+        self.authorizer = Authorizer(self.live, self.ledger, Openings(self.database, tell_nobody), settings.max_waiting_checks, self.meters)
+        self.steps = Steps(self.database, self.live, tell_nobody)
+        self.watch = Watch(self.database, self.live, worker, tell_nobody, self.meters)
         self.app = self._app()
         self.access_log = AccessLog(self.meters.memory.slot) if logs and settings.access_log else None
         self.edge = Edge(self._route, self.meters, self.access_log)
@@ -65,7 +70,9 @@ class Gateway:
         async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
             await self.live.start()
             self.ledger.start()
+            self.watch.start()
             yield
+            await self.watch.stop()
             await self.ledger.stop()
             await self.live.stop()
             await self.database.close()

@@ -25,6 +25,8 @@ from app.store.migrate import migrate
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "app" / "api" / "examples.json"
 SURGEON, EXPIRED = "100007", "100234"
+REVIEWER = "100001"
+"""Took no part in the case."""
 LONGEST_LIST = 3
 """Items of a list that an example shows."""
 
@@ -58,13 +60,14 @@ class _Recorder:
         overridden = _order(EXPIRED, "HIS-20261122-000125") | {"urgency": "emergency", "emergency": _declaration()}
         decision = await self._post("/v1/check", "denied", denied)
         await self._post("/v1/check", "allowed", allowed)
-        await self._post("/v1/check", "overridden", overridden)
+        opened = await self._post("/v1/check", "overridden", overridden)
         wrong = allowed | {"request_id": "HIS-20261122-000127", "procedures": [{"code": "35.71001+", "operator": SURGEON}]}
         await self._post("/v1/check/batch", "one allowed, one refused", {"checks": [allowed, wrong]})
         await self._post("/v1/explain", "denied", denied)
         await self._get("/v1/decisions", "/v1/decisions?operator=100234&limit=1")
         await self._get("/v1/decisions/{decision_id}", f"/v1/decisions/{decision['decision_id']}")
         await self._get("/v1/cases/{case_id}", f"/v1/cases/{denied['case_id']}")
+        await self._review(opened["override"]["id"])
         await self._get(
             "/v1/staff/{staff}/privileges", f"/v1/staff/{EXPIRED}/privileges?code=35.71001&department=胸心外科", "one procedure"
         )
@@ -75,6 +78,18 @@ class _Recorder:
         await self._get("/readyz", "/readyz")
         await self._office()
         return self._found
+
+    async def _review(self, override: str) -> None:
+        path = "/v1/overrides/{override_id}"
+        report = {"by": EXPIRED, "to": "总值班 900001", "note": "电话报告，已联系上级医师"}
+        await self._post(f"{path}/report", "answer", report, f"/v1/overrides/{override}/report")
+        takeover = {"by": SURGEON, "note": "到场后接续完成"}
+        await self._post(f"{path}/takeover", "answer", takeover, f"/v1/overrides/{override}/takeover")
+        await self._post(f"{path}/review", "begun", {"by": REVIEWER}, f"/v1/overrides/{override}/review")
+        ended = {"by": REVIEWER, "outcome": "justified", "note": "心包填塞属实，十五分钟内无有权限医师可到场，处置得当"}
+        await self._post(f"{path}/review", "ended", ended, f"/v1/overrides/{override}/review")
+        await self._get(path, f"/v1/overrides/{override}")
+        await self._get("/v1/overrides", "/v1/overrides?state=justified")
 
     async def _office(self) -> None:
         grants = await self._get("/v1/grants", f"/v1/grants?staff={SURGEON}&limit=2")

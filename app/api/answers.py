@@ -8,9 +8,11 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from app.api.overrides import OverrideShown
 from app.engine.lookup import GradeHeld, Privilege
 from app.engine.model import Candidate, Checkpoint, Colleague, Decision, Finding, Instant, MatrixState, Message, Order, Value, Verdict
 from app.explain import TraceStep
+from app.overrides.life import OverrideState
 
 MAX_CHECKS = 500
 """Checks in one batch."""
@@ -105,12 +107,12 @@ class CaseStanding(Value, frozen=True):
 
 
 class Case(Value, frozen=True):
-    """A case's decisions in time order; `overrides` are those let through on an emergency declaration."""
+    """A case's decisions in time order; `overrides` are those let through on an emergency declaration, as they stand now."""
 
     case_id: str
     standing: CaseStanding
     checkpoints: tuple[RecordedDecision, ...]
-    overrides: tuple[RecordedDecision, ...]
+    overrides: tuple[OverrideShown, ...]
 
 
 class PersonPrivileges(Value, frozen=True):
@@ -173,6 +175,60 @@ class ReasonCount(Outcomes, frozen=True):
     code: str
 
 
+class StateCount(Value, frozen=True):
+    state: OverrideState
+    count: int
+
+
+class DayOverrides(Value, frozen=True):
+    day: date
+    count: int
+
+
+class DepartmentOverrides(Value, frozen=True):
+    department: str
+    count: int
+
+
+class SurgeonOverrides(Value, frozen=True):
+    staff: str
+    name: str | None
+    count: int
+
+
+class CodeOverrides(Value, frozen=True):
+    code: str
+    name: str | None
+    count: int
+
+
+class HourOverrides(Value, frozen=True):
+    """`hour`: 0 to 23, the hospital's."""
+
+    hour: int
+    count: int
+
+
+class FlagCount(Value, frozen=True):
+    flag: str
+    count: int
+
+
+class OverrideCounts(Value, frozen=True):
+    """`open` and `overdue`: the overrides whose review is not closed now, and those of them that should be. The rest counts the overrides that were
+    opened within the period, the most frequent first, days and hours in order; a surgeon is one who was let through."""
+
+    open: int
+    overdue: int
+    states: tuple[StateCount, ...]
+    days: tuple[DayOverrides, ...]
+    departments: tuple[DepartmentOverrides, ...]
+    surgeons: tuple[SurgeonOverrides, ...]
+    codes: tuple[CodeOverrides, ...]
+    hours: tuple[HourOverrides, ...]
+    flags: tuple[FlagCount, ...]
+
+
 class Stats(Value, frozen=True):
     """Counts of the decisions from `since` to `until`, both days included, by the hospital's days."""
 
@@ -183,6 +239,7 @@ class Stats(Value, frozen=True):
     departments: tuple[DepartmentCount, ...]
     surgeons: tuple[SurgeonCount, ...]
     reasons: tuple[ReasonCount, ...]
+    overrides: OverrideCounts
 
 
 class Dependency(Value, frozen=True):

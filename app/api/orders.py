@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import datetime
 from itertools import chain, islice
 from typing import Any
 
@@ -14,12 +15,10 @@ import msgspec
 from msgspec.structs import replace
 
 from app.api.content import MAX_ERRORS, malformed, parse, type_errors, unspecific
+from app.engine.calendar import is_plausible
 from app.engine.codes import MalformedCode, normalize_diagnosis, normalize_procedure, normalize_text
-from app.engine.model import Evidence, Order, Procedure
+from app.engine.model import Declaration, Evidence, Order, Procedure
 from app.errors import BadInput, FieldError
-
-PLAUSIBLE_YEARS = range(2000, 2201)
-"""Years in which an operation may be planned; also keeps calendar arithmetic away from the ends of time."""
 
 _DECODER = msgspec.json.Decoder(Order)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -74,7 +73,7 @@ def tidied(order: Order) -> Order:
         patient = replace(patient, id=normalize_text(patient.id))
     declaration = order.emergency
     if declaration is not None:
-        declaration = replace(declaration, declared_by=_tidied(declaration.declared_by), reason_code=_tidied(declaration.reason_code))
+        declaration = _tidied_declaration(declaration)
     return replace(
         order,
         request_id=normalize_text(order.request_id) if not _tidy(order.request_id) else order.request_id,
@@ -94,6 +93,21 @@ def _tidied_procedure(procedure: Procedure) -> Procedure:
         return procedure
     operator, item, service = (_tidied(text) for text in fields)
     return replace(procedure, operator=operator or "", item=item, service=service)
+
+
+def _tidied_declaration(declaration: Declaration) -> Declaration:
+    """An instant of the year 1 is what some programs send for none. It must not stop an emergency, so that it is none here too."""
+    return replace(
+        declaration,
+        declared_by=_tidied(declaration.declared_by),
+        reason_code=_tidied(declaration.reason_code),
+        declared_at=_plausible(declaration.declared_at),
+        reported_at=_plausible(declaration.reported_at),
+    )
+
+
+def _plausible(instant: datetime | None) -> datetime | None:
+    return instant if instant is not None and is_plausible(instant) else None
 
 
 def _tidied(text: str | None) -> str | None:
@@ -122,7 +136,7 @@ def _bad_ids(order: Order) -> Iterator[FieldError]:
 
 
 def _odd_start(order: Order) -> Iterator[FieldError]:
-    if order.planned_start is not None and order.planned_start.year not in PLAUSIBLE_YEARS:
+    if order.planned_start is not None and not is_plausible(order.planned_start):
         yield FieldError("planned_start", "implausible", f"年份不合理 / the year {order.planned_start.year} is implausible")
 
 

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app import errors
-from app.api import answers, office, problems, uploads
+from app.api import answers, office, overrides, problems, uploads
 from app.api.bodies import JSON, BodyTooLarge, WrongMediaType
 from app.api.check import MAX_BODY_BYTES
 from app.api.routes import keys
@@ -53,6 +53,7 @@ _FILES = tuple(dict.fromkeys((*uploads.TABLE_TYPES, *uploads.TOML_TYPES, *upload
 _GRANT_STOPPED = Operation(office.GrantStopped, office.Because, conflict=True)
 _GRANT_CHANGED = Operation(office.GrantChanged, office.Because, conflict=True)
 _STAFF = Operation(office.StaffStanding, office.Because, conflict=True)
+_OVERRIDE = overrides.OverrideInFull
 _TECHNOLOGY = Operation(office.TechnologyStanding, office.Because, conflict=True)
 
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
@@ -62,6 +63,11 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("get", "/v1/decisions"): Operation(answers.DecisionList),
     ("get", "/v1/decisions/{decision_id}"): Operation(answers.RecordedInFull),
     ("get", "/v1/cases/{case_id}"): Operation(answers.Case),
+    ("get", "/v1/overrides"): Operation(overrides.OverrideList),
+    ("get", "/v1/overrides/{override_id}"): Operation(_OVERRIDE),
+    ("post", "/v1/overrides/{override_id}/report"): Operation(_OVERRIDE, overrides.Report, conflict=True),
+    ("post", "/v1/overrides/{override_id}/takeover"): Operation(_OVERRIDE, overrides.Takeover, conflict=True),
+    ("post", "/v1/overrides/{override_id}/review"): Operation(_OVERRIDE, overrides.Review, conflict=True),
     ("get", "/v1/staff/{staff}/privileges"): Operation(answers.PersonPrivileges),
     ("get", "/v1/procedures/{code}/operators"): Operation(answers.Operators),
     ("get", "/v1/grants"): Operation(office.GrantList),

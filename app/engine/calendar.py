@@ -6,8 +6,16 @@ from datetime import date, datetime, time, timedelta, tzinfo
 
 from app.engine.model import OfficeHours
 
+PLAUSIBLE_YEARS = range(2000, 2201)
+"""Years in which an operation may be planned, declared or reported; also keeps calendar arithmetic away from the ends of time."""
+
 MAX_DAYS_SEARCHED = 3660
 """Ten years: a calendar without one working day in them is a mistake, not a reason to search on."""
+
+
+def is_plausible(instant: datetime) -> bool:
+    """Whether the instant can be one of an operation at all."""
+    return instant.year in PLAUSIBLE_YEARS
 
 
 def add_years(day: date, years: int) -> date:

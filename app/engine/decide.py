@@ -33,7 +33,7 @@ from app.engine.model import (
 )
 from app.engine.obligations import obligations_of
 from app.engine.operators import colleagues_for_member, colleagues_for_procedure
-from app.engine.override import incomplete_result, missing_of, override_obligations, override_result
+from app.engine.override import incomplete_result, missing_of, missing_text, override_obligations, override_result
 from app.engine.reasons import PRECEDENCE
 from app.engine.resolve import procedure_contexts
 from app.engine.rules.found import Found
@@ -195,12 +195,12 @@ def _outcome(whole: OrderContext, findings: Sequence[Finding]) -> _Outcome:
     return _Outcome(verdict, message, verdict is Verdict.DENY and not final, lifted, override, obligations)
 
 
-def _with_missing(message: Message, missing: Sequence[str]) -> Message:
+def _with_missing(message: Message, missing: tuple[str, ...]) -> Message:
     """The message with what an emergency declaration lacks."""
     if not missing:
         return message
-    zh = f"{message.zh}紧急声明不完整，缺少：{'、'.join(missing)}。"
-    return Message(zh=zh, en=f"{message.en} The emergency declaration lacks: {', '.join(missing)}.")
+    lacking = missing_text(missing)
+    return Message(zh=message.zh + lacking.zh, en=f"{message.en} {lacking.en}")
 
 
 def _message(verdict: Verdict, denying: Sequence[Finding], obligations: Sequence[Obligation]) -> Message:

@@ -13,7 +13,7 @@ from app.engine.calendar import add_working_days, closing_time, in_office_hours
 from app.engine.codes import normalize_text
 from app.engine.context import OrderContext
 from app.engine.matrix import Matrix
-from app.engine.model import Declaration, Finding, Message, Obligation, OverrideResult, StaffStatus, Urgency, Verdict
+from app.engine.model import Declaration, Finding, Message, Obligation, Order, OverrideResult, StaffStatus, Urgency, Verdict
 
 MIN_REASON_CHARS = 5
 """A shorter text says nothing that a reviewer could judge."""
@@ -32,7 +32,7 @@ def missing_of(ctx: OrderContext) -> tuple[str, ...]:
     declaration = ctx.order.emergency or Declaration()
     reason = normalize_text(declaration.reason or "")
     declarer = normalize_text(declaration.declared_by or "")
-    known = bool(declarer) and (ctx.matrix is None or _on_staff(ctx.matrix, declarer))
+    known = _on_case(ctx.order, declarer) and (ctx.matrix is None or _on_staff(ctx.matrix, declarer))
     holds = {
         "urgency": ctx.urgency is Urgency.EMERGENCY,
         "lifesaving": declaration.lifesaving is True,
@@ -42,6 +42,23 @@ def missing_of(ctx: OrderContext) -> tuple[str, ...]:
         "declared_by": known,
     }
     return tuple(field for field, held in holds.items() if not held)
+
+
+def missing_text(missing: tuple[str, ...]) -> Message:
+    """What is wrong with a declaration, for people. A declarer who was sent and is not accepted is told why."""
+    zh, en = (
+        f"紧急声明不完整，缺少或无效：{'、'.join(missing)}。",
+        f"The emergency declaration lacks, or has no valid: {', '.join(missing)}.",
+    )
+    if "declared_by" in missing:
+        zh += "申报人须为本单所列的在册人员。"
+        en += " Who declares must be named in the order and be in the register."
+    return Message(zh=zh, en=en)
+
+
+def _on_case(order: Order, number: str) -> bool:
+    """Whether the order names that person: nobody declares an emergency from outside."""
+    return any(p.operator == number for p in order.procedures) or any(m.staff == number for m in order.team) or order.requester == number
 
 
 def _on_staff(matrix: Matrix, number: str) -> bool:
@@ -67,7 +84,7 @@ def is_canned(reason: str) -> bool:
 def override_result(ctx: OrderContext, missing: tuple[str, ...], lifted: Iterable[Finding]) -> OverrideResult:
     """What is opened with an override; its `id` is given where it is recorded."""
     declaration = ctx.order.emergency or Declaration()
-    reported = bool(declaration.reported_to and declaration.reported_at)
+    reported = bool(normalize_text(declaration.reported_to or "") and declaration.reported_at)
     hours = ctx.hospital.office_hours
     due = closing_time(add_working_days(ctx.today, ctx.hospital.policy.review_due_working_days, hours), hours, ctx.hospital.time_zone)
     return OverrideResult(

@@ -1,1 +1,1 @@
-"""The emergency override after the answer has left: opened with its decision, reported, taken over, reviewed by somebody else."""
+"""The emergency override after it was declared: its life, its review, what recurs among overrides, reminders."""

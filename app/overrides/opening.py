@@ -1,25 +1,68 @@
-"""What is opened with an `override` decision, drawn from the order and its answer."""
+"""What is opened with an `override` decision, drawn from the order, its answer and what the record holds already."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from msgspec.structs import replace
+from sqlalchemy.exc import SQLAlchemyError
+
 from app.cache.live import LiveHospital
 from app.engine.codes import normalize_text
 from app.engine.model import Decision, Order, ProcedureResult, Verdict
+from app.errors import Overloaded
+from app.overrides.life import OPEN, OverrideState
+from app.overrides.patterns import FLAGS, Patterns, Seen
+from app.overrides.told import Notifier, told_of
+from app.store.database import Database
 from app.store.overrides import Opening
+from app.store.patterns import Declared, patterns_of
 
 
-def opening_of(order: Order, decision: Decision, live: LiveHospital, key_id: str) -> Opening | None:
-    """The override that this decision opens; None where it is none."""
+class Openings:
+    """Prepares overrides for the transaction that records their decisions."""
+
+    def __init__(self, database: Database, notify: Notifier) -> None:
+        self._database = database
+        self._notify = notify
+
+    async def prepare(self, order: Order, decision: Decision, live: LiveHospital, key_id: str) -> tuple[Decision, Opening]:
+        """An `override` decision with the flags that the record raises, and what is opened with it.
+
+        Raises:
+            Overloaded: the record cannot be read.
+        """
+        opening = opening_of(order, decision, live, key_id)
+        seen = Seen(opening.id, opening.case_id, opening.department, opening.hour, opening.operators, opening.codes, opening.reason)
+        declared = Declared(live.hospital.code, order.patient.id, opening.declared_by, decision.evaluated_at.astimezone(UTC), seen)
+        try:
+            async with self._database.read() as connection:
+                found = await patterns_of(connection, declared)
+        except (SQLAlchemyError, OSError) as error:
+            raise Overloaded(type(error).__name__) from error
+        return self._flagged(decision, opening, found, live)
+
+    def _flagged(self, decision: Decision, opening: Opening, found: Patterns, live: LiveHospital) -> tuple[Decision, Opening]:
+        assert decision.override is not None
+        raised = {*opening.flags, *found.flags}
+        flags = tuple(flag for flag in FLAGS if flag in raised)
+        opening = opening._replace(flags=flags, patterns=found)
+        state = OverrideState.PENDING_REPORT if opening.reported_at is None else OverrideState.REPORTED
+        told = told_of(live, opening, state, OPEN, opening.declared_by, to=opening.reported_to)
+        opening = opening._replace(notices=self._notify(live, told, decision.evaluated_at))
+        return replace(decision, override=replace(decision.override, flags=flags)), opening
+
+
+def opening_of(order: Order, decision: Decision, live: LiveHospital, key_id: str) -> Opening:
+    """The override that an `override` decision opens, as far as the order and the answer tell."""
     declared, override = order.emergency, decision.override
-    if decision.decision is not Verdict.OVERRIDE or declared is None or override is None:
-        return None
+    assert declared is not None
+    assert override is not None
     assert decision.decision_id is not None
     assert override.id is not None
     assert override.review_due_at is not None
-    reported = declared.reported_at if declared.reported_to else None
+    reported = declared.reported_at if normalize_text(declared.reported_to or "") else None
     return Opening(
         id=override.id,
         decision_id=decision.decision_id,

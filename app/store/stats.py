@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from datetime import date
 from typing import Any, NamedTuple
 
+import msgspec
 from sqlalchemy import Table, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -60,6 +62,41 @@ async def relaxed_by_operator(connection: AsyncConnection, period: Period) -> di
         .group_by(operators.c.value)
     )
     return {row[0]: row[1] for row in await connection.execute(query)}
+
+
+class OverrideTally(NamedTuple):
+    """The overrides opened within a period, counted by what they have in common; the department of a code is the first that it was let through in."""
+
+    states: Counter[str]
+    days: Counter[str]
+    departments: Counter[str]
+    surgeons: Counter[str]
+    codes: Counter[str]
+    hours: Counter[int]
+    flags: Counter[str]
+    department_of: dict[str, str]
+
+
+async def overrides_of(connection: AsyncConnection, period: Period) -> OverrideTally:
+    """The overrides of a period, by every way in which they may recur."""
+    table = tables.overrides
+    columns = (table.c.state, table.c.day, table.c.department, table.c.hour, table.c.operators, table.c.codes, table.c.flags)
+    days = table.c.day.between(period.since.isoformat(), period.until.isoformat())
+    rows = (await connection.execute(select(*columns).where(table.c.hospital == period.hospital, days))).all()
+    return OverrideTally(
+        states=Counter(row.state for row in rows),
+        days=Counter(row.day for row in rows),
+        departments=Counter(row.department for row in rows),
+        surgeons=Counter(_texts(row.operators for row in rows)),
+        codes=Counter(_texts(row.codes for row in rows)),
+        hours=Counter(row.hour for row in rows),
+        flags=Counter(_texts(row.flags for row in rows)),
+        department_of={code: row.department for row in reversed(rows) for code in _texts([row.codes])},
+    )
+
+
+def _texts(documents: Iterable[bytes]) -> Iterable[str]:
+    return (text for document in documents for text in msgspec.json.decode(document, type=list[str]))
 
 
 def _within(period: Period) -> Any:

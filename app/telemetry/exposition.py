@@ -45,6 +45,8 @@ class _Joined(Collector):
             of_family = {worker: [one for one in read if one[0].name == family.name] for worker, read in self._workers.items()}
             if family.kind == "gauge":
                 yield _gauge(family, of_family)
+            elif family.kind == "shared":
+                yield _shared(family, [one for read in of_family.values() for one in read])
             else:
                 yield _summed(family, [one for read in of_family.values() for one in read])
         yield self._age()
@@ -66,6 +68,16 @@ def _gauge(family: Family, workers: _Workers) -> Metric:
     for worker, read in workers.items():
         for series, values in read:
             metric.add_metric([worker, *series.labels], values[0])
+    return metric
+
+
+def _shared(family: Family, read: Iterable[tuple[Series, list[float]]]) -> Metric:
+    metric = GaugeMetricFamily(family.name, family.text, labels=family.labels)
+    highest: dict[tuple[str, ...], float] = {}
+    for series, values in read:
+        highest[series.labels] = max(values[0], highest.get(series.labels, 0.0))
+    for labels, value in highest.items():
+        metric.add_metric(labels, value)
     return metric
 
 

@@ -9,10 +9,11 @@ RECORDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
 
 
 class Family(NamedTuple):
-    """One metric. Counters and histograms are summed over the workers; a gauge is told of each, with the label `worker`."""
+    """One metric. Counters and histograms are summed over the workers; a gauge is told of each, with the label `worker`; what is `shared` every
+    worker counts alike in the database, and it is told once: the highest, since a worker that has just started may not have counted yet."""
 
     name: str
-    kind: Literal["counter", "gauge", "histogram"]
+    kind: Literal["counter", "gauge", "histogram", "shared"]
     text: str
     labels: tuple[str, ...] = ()
     bounds: tuple[float, ...] = ()
@@ -30,6 +31,7 @@ PARTS = Family(
 )
 COMMIT_RECORDS = Family("surgate_commit_records", "histogram", "Decisions in one commit", (), RECORDS)
 COMMIT_SECONDS = Family("surgate_commit_seconds", "histogram", "Time of a commit", (), SECONDS)
+COMMIT_FAILURES = Family("surgate_commit_failures", "counter", "Commits that failed: their checks were answered with 503")
 WAITING = Family("surgate_records_waiting", "gauge", "Decisions that waited for the next commit when the last one ended")
 REQUESTS = Family("surgate_http_requests", "counter", "Requests answered", ("method", "route", "status"))
 REQUEST_SECONDS = Family(
@@ -44,6 +46,10 @@ STARTED = Family("surgate_worker_start_timestamp_seconds", "gauge", "When the wo
 STARTS = Family(
     "surgate_worker_starts", "counter", "Workers started since the service started; more than there are workers: some ended by themselves"
 )
+OVERRIDES_OPEN = Family("surgate_overrides_open", "shared", "Overrides whose review is not closed, by state", ("hospital", "state"))
+OVERRIDES_OVERDUE = Family(
+    "surgate_overrides_overdue", "shared", "Overrides whose review should be closed by now and is not", ("hospital",)
+)
 
 FAMILIES = (
     DECISIONS,
@@ -52,6 +58,7 @@ FAMILIES = (
     PARTS,
     COMMIT_RECORDS,
     COMMIT_SECONDS,
+    COMMIT_FAILURES,
     WAITING,
     REQUESTS,
     REQUEST_SECONDS,
@@ -60,4 +67,6 @@ FAMILIES = (
     MATRIX_CONFIRMED,
     STARTED,
     STARTS,
+    OVERRIDES_OPEN,
+    OVERRIDES_OVERDUE,
 )

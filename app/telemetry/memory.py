@@ -80,7 +80,7 @@ class Memory:
 
     def _clear_gauges(self) -> None:
         for series in self._known.values():
-            if _BY_NAME[series.name].kind == "gauge":
+            if _BY_NAME[series.name].kind in ("gauge", "shared"):
                 self.values[series.at] = 0.0
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Protocol
@@ -68,6 +68,19 @@ class Versioned(Protocol):
     version: int
 
 
+class Counted(Protocol):
+    """How many overrides of a hospital wait in a state, and how many of their reviews are overdue."""
+
+    @property
+    def hospital(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def overdue(self) -> int: ...
+
+
 class CheckWatch:
     """The parts of one check, each ended by a call."""
 
@@ -111,11 +124,13 @@ class Meters:
         self.in_flight = Gauge(self.memory, families.IN_FLIGHT)
         self._commit_records = Histogram(self.memory, families.COMMIT_RECORDS)
         self._commit_seconds = Histogram(self.memory, families.COMMIT_SECONDS)
+        self._commit_failures = Counter(self.memory, families.COMMIT_FAILURES)
         self._waiting = Gauge(self.memory, families.WAITING)
         self._confirmed = Gauge(self.memory, families.MATRIX_CONFIRMED)
         self._decisions: dict[tuple[str, str], Counter] = {}
         self._reasons: dict[str, Counter] = {}
         self._versions: dict[str, Gauge] = {}
+        self._overrides: dict[tuple[str, ...], Gauge] = {}
         self._requests: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         Gauge(self.memory, families.STARTED).set(time.time())
         Counter(self.memory, families.STARTS).add()
@@ -144,9 +159,13 @@ class Meters:
 
     @contextmanager
     def commit(self, records: int, waiting: Callable[[], int]) -> Iterator[None]:
-        """A commit of so many records; `waiting` tells how many wait for the next. One that fails is not counted."""
+        """A commit of so many records; `waiting` tells how many wait for the next. One that fails is counted as such, and its time is not."""
         began = _clock()
-        yield
+        try:
+            yield
+        except BaseException:
+            self._commit_failures.add()
+            raise
         self._commit_seconds.observe(_clock() - began)
         self._commit_records.observe(records)
         self._waiting.set(waiting())
@@ -159,6 +178,19 @@ class Meters:
             if gauge is None:
                 gauge = self._versions[code] = Gauge(self.memory, families.MATRIX_VERSION, code)
             gauge.set(hospital.version)
+
+    def overrides_waiting(self, hospitals: Collection[str], waiting: Iterable[Counted]) -> None:
+        """The overrides that wait were counted. What is not among them is none by now."""
+        found = dict.fromkeys(self._overrides, 0) | {(hospital,): 0 for hospital in hospitals}
+        for one in waiting:
+            found[one.hospital, one.state] = one.waiting
+            found[one.hospital,] = found.get((one.hospital,), 0) + one.overdue
+        for labels, count in found.items():
+            gauge = self._overrides.get(labels)
+            if gauge is None:
+                family = families.OVERRIDES_OVERDUE if len(labels) == 1 else families.OVERRIDES_OPEN
+                gauge = self._overrides[labels] = Gauge(self.memory, family, *labels)
+            gauge.set(count)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request was answered. `route`: its template, never the path itself."""

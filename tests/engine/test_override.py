@@ -49,6 +49,7 @@ def test_a_valid_declaration_makes_an_override() -> None:
         ({"reason": "  急 诊    "}, "reason"),
         ({"declared_by": "999999"}, "declared_by"),
         ({"declared_by": " "}, "declared_by"),
+        ({"declared_by": "100003"}, "declared_by"),  # in the register, not on the case
         ({"reason": "\u200b\u200b\u200b\u200b\u200b\u200b"}, "reason"),
     ],
 )
@@ -104,10 +105,12 @@ def test_a_revoked_or_suspended_privilege_is_flagged(state: str, flag: str) -> N
 
 
 def test_a_declarer_who_has_left_is_not_known_staff() -> None:
-    decision = world(DENIED | {"people.100003.staff.status": "left", "order.emergency": DECLARATION | {"declared_by": "100003"}}).decide()
+    on_case = {"order.requester": "100003", "order.emergency": DECLARATION | {"declared_by": "100003"}}
+    assert world(DENIED | on_case).decide().decision is Verdict.OVERRIDE
+    decision = world(DENIED | on_case | {"people.100003.staff.status": "left"}).decide()
     assert decision.override is not None
     assert decision.override.missing == ("declared_by",)
-    assert decision.message.zh.endswith("紧急声明不完整，缺少：declared_by。")
+    assert decision.message.zh.endswith("紧急声明不完整，缺少或无效：declared_by。申报人须为本单所列的在册人员。")
 
 
 @pytest.mark.parametrize("reason", ["急诊急诊急诊", "。。。。。。", "aaaaaa 1"])

@@ -428,7 +428,9 @@ def random_order(rng: Random, hospital: Hospital, people: Mapping[str, Person]) 
         anesthesia=Anesthesia(rng.choice((None, 1, 2, 3, 4, 5, 6))) if _chance(rng, 0.8) else None,
         perfusion=Perfusion(rng.choice((None, 1, 2, 3, 4, 5))) if _chance(rng, 0.3) else None,
         evidence=_evidence(rng),
-        emergency=_declaration(rng, hospital, known) if _chance(rng, 0.6 if urgency is Urgency.EMERGENCY else 0.05) else None,
+        emergency=_declaration(rng, hospital, (*operators, rng.choice(known)))
+        if _chance(rng, 0.6 if urgency is Urgency.EMERGENCY else 0.05)
+        else None,
     )
 
 

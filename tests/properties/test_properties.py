@@ -31,7 +31,9 @@ from app.engine.model import (
     Procedure,
     ProcedureResult,
     StaffStatus,
+    TeamMember,
     TeamResult,
+    TeamRole,
     Urgency,
     Verdict,
 )
@@ -219,7 +221,9 @@ def _declared(world: World) -> Order:
         reason="主动脉夹层破裂",
         declared_by=_somebody_on_staff(world),
     )
-    return replace(world.order, urgency=Urgency.EMERGENCY, emergency=declaration)
+    # A nurse of the team, so that the declarer is on the case and nothing else is asked of them.
+    team = (*world.order.team, TeamMember(_somebody_on_staff(world), TeamRole.CIRCULATING_NURSE))
+    return replace(world.order, urgency=Urgency.EMERGENCY, team=team, emergency=declaration)
 
 
 def _somebody_on_staff(world: World) -> str:

@@ -171,7 +171,7 @@ async def test_a_case_shows_its_checkpoints_its_standing_and_its_overrides(recor
     overridden = await record.check(order(EXPIRED, case_id=case_id, urgency="emergency", emergency=declaration))
     case = await record.get(f"/v1/cases/{case_id}", "anesthesia")
     assert [d["decision_id"] for d in case["checkpoints"]] == [denied["decision_id"], overridden["decision_id"]]
-    assert [d["override"]["id"] for d in case["overrides"]] == [overridden["override"]["id"]]
+    assert [(o["id"], o["state"]) for o in case["overrides"]] == [(overridden["override"]["id"], "pending_report")]
     assert case["standing"]["decision"] == case["standing"]["now"]["decision"] == "override"
     assert case["standing"]["decision_id"] == overridden["decision_id"]
     await record.get(f"/v1/cases/{case_id}", "his", 403)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.telemetry import families
@@ -48,6 +49,29 @@ def test_a_worker_that_follows_goes_on_from_the_counters_but_not_from_the_gauges
     assert read["surgate_http_requests_in_flight", ("0",)] == 0
     assert read["surgate_check_part_seconds_count", ("admission",)] == 1
     assert read["surgate_worker_starts_total", ()] == 2
+
+
+def test_what_every_worker_counts_alike_is_told_once_and_never_summed(tmp_path: Path) -> None:
+    counted = [SimpleNamespace(hospital="wahh", state="reported", waiting=3, overdue=2)]
+    first, second, _started = (Meters(Memory(tmp_path, slot)) for slot in range(3))
+    for meters in (first, second):
+        meters.overrides_waiting(["wahh", "other"], counted)
+    read = _samples(first.memory, tmp_path)
+    assert read["surgate_overrides_open", ("reported", "wahh")] == 3
+    assert [read["surgate_overrides_overdue", (hospital,)] for hospital in ("wahh", "other")] == [2, 0]
+    for meters in (first, second):
+        meters.overrides_waiting(["wahh", "other"], [])
+    read = _samples(first.memory, tmp_path)
+    assert (read["surgate_overrides_open", ("reported", "wahh")], read["surgate_overrides_overdue", ("wahh",)]) == (0, 0)
+
+
+def test_a_commit_that_fails_is_counted_as_such(tmp_path: Path) -> None:
+    meters = Meters(Memory(tmp_path))
+    with pytest.raises(OSError), meters.commit(2, lambda: 0):
+        raise OSError
+    read = _samples(meters.memory, tmp_path)
+    assert read["surgate_commit_failures_total", ()] == 1
+    assert read["surgate_commit_records_count", ()] == 0
 
 
 def test_a_name_that_is_not_written_whole_yet_is_left_out(tmp_path: Path) -> None:

@@ -12,14 +12,15 @@ from fastapi import Query as QueryOf
 from app.api.answers import CaseStanding, Rejudged
 from app.api.http import answer, caller, gateway_of
 from app.api.orders import decode_order
+from app.api.overrides import override_shown
 from app.api.queries import Query
 from app.api.routes.decisions import as_sent
 from app.cache.live import LiveHospital
 from app.engine.codes import normalize_text
 from app.engine.decide import OtherPatient, decide
-from app.engine.model import CaseHistory, Decision, PastDecision, Verdict
+from app.engine.model import CaseHistory, Decision, PastDecision
 from app.errors import BadInput, NotFound
-from app.store import record
+from app.store import overrides, record
 from app.store.keys import Key, Role
 
 router = APIRouter(tags=["record"])
@@ -36,15 +37,21 @@ async def get_case(
     tidy = normalize_text(case_id)
     async with gateway.database.read() as connection:
         found = await record.of_case(connection, key.hospital, tidy)
+        opened = await overrides.of_case(connection, key.hospital, tidy)
     if not found:
         raise NotFound("没有此手术例次 / no such case")
     async with gateway.database.write() as connection:
-        await record.note_read(connection, key, "case", tidy, [one.id for one in found])
+        await record.note_read(connection, key, "case", tidy, [*(one.id for one in found), *(one.id for one in opened)])
     await gateway.live.fresh()
-    standing = _standing(found, gateway.live.hospitals[key.hospital])
-    shown = [as_sent(one) for one in found]
-    overrides = [sent for one, sent in zip(found, shown, strict=True) if one.decision == Verdict.OVERRIDE]
-    return answer({"case_id": tidy, "standing": standing, "checkpoints": shown, "overrides": overrides})
+    live, now = gateway.live.hospitals[key.hospital], datetime.now(UTC).isoformat(timespec="microseconds")
+    return answer(
+        {
+            "case_id": tidy,
+            "standing": _standing(found, live),
+            "checkpoints": [as_sent(one) for one in found],
+            "overrides": [override_shown(live, one, now) for one in opened],
+        }
+    )
 
 
 def _standing(found: list[record.Recorded], live: LiveHospital) -> CaseStanding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
 
@@ -9,12 +10,30 @@ from fastapi import APIRouter, Request, Response
 from fastapi import Query as QueryOf
 from pydantic import Field
 
-from app.api.answers import DayCount, DepartmentCount, Outcomes, ReasonCount, Stats, SurgeonCount
+from app.api.answers import (
+    CodeOverrides,
+    DayCount,
+    DayOverrides,
+    DepartmentCount,
+    DepartmentOverrides,
+    FlagCount,
+    HourOverrides,
+    Outcomes,
+    OverrideCounts,
+    ReasonCount,
+    StateCount,
+    Stats,
+    SurgeonCount,
+    SurgeonOverrides,
+)
 from app.api.http import answer, caller, gateway_of
 from app.api.queries import Day, Query
+from app.cache.live import LiveHospital
 from app.engine.reasons import PRECEDENCE
 from app.errors import BadInput, FieldError
-from app.store import stats
+from app.overrides.life import OverrideState
+from app.overrides.told import code_name, name_of
+from app.store import overrides, stats
 from app.store.keys import Key, Role
 
 DEFAULT_DAYS = 30
@@ -31,7 +50,7 @@ class StatsAsked(Query):
     until: Annotated[Day | None, Field(description="Last day; today where it is left out")] = None
 
 
-@router.get("/v1/stats", summary="Decisions per day, department, surgeon and reason")
+@router.get("/v1/stats", summary="Decisions per day, department, surgeon and reason; overrides and their reviews")
 async def get_stats(
     request: Request, asked: Annotated[StatsAsked, QueryOf()], key: Annotated[Key, caller(Role.OPS, Role.MEDICAL_AFFAIRS)]
 ) -> Response:
@@ -43,6 +62,8 @@ async def get_stats(
         departments = await stats.by_term(connection, period, "department")
         surgeons = await stats.by_term(connection, period, "operator")
         reasons = await stats.by_term(connection, period, "reason")
+        tally = await stats.overrides_of(connection, period)
+        waiting = await overrides.waiting(connection, datetime.now(UTC).isoformat(timespec="microseconds"), key.hospital)
         relaxed = await stats.relaxed_by_operator(connection, period)
     people = live.people
     return answer(
@@ -57,7 +78,24 @@ async def get_stats(
                 for number, counts in surgeons.items()
             ),
             reasons=tuple(ReasonCount(*reasons[code], code) for code in sorted(reasons, key=lambda code: PRECEDENCE[code])),
+            overrides=_overrides(live, tally, waiting),
         )
+    )
+
+
+def _overrides(live: LiveHospital, tally: stats.OverrideTally, waiting: Sequence[overrides.Waiting]) -> OverrideCounts:
+    return OverrideCounts(
+        open=sum(one.waiting for one in waiting),
+        overdue=sum(one.overdue for one in waiting),
+        states=tuple(StateCount(state, tally.states[state]) for state in OverrideState if state in tally.states),
+        days=tuple(DayOverrides(date.fromisoformat(day), count) for day, count in sorted(tally.days.items())),
+        departments=tuple(DepartmentOverrides(*counted) for counted in tally.departments.most_common()),
+        surgeons=tuple(SurgeonOverrides(number, name_of(live, number), count) for number, count in tally.surgeons.most_common()),
+        codes=tuple(
+            CodeOverrides(code, code_name(live, tally.department_of[code], code), count) for code, count in tally.codes.most_common()
+        ),
+        hours=tuple(HourOverrides(*counted) for counted in sorted(tally.hours.items())),
+        flags=tuple(FlagCount(*counted) for counted in tally.flags.most_common()),
     )
 
 

@@ -401,6 +401,8 @@ def _missing(case: Case) -> tuple[str, ...]:
         return ()
     by = normalize_text(declared.declared_by or "")
     declarer = case.people.get(by) if case.people is not None else None
+    order = case.order
+    on_case = by in {*(p.operator for p in order.procedures), *(m.staff for m in order.team), order.requester}
     on_staff = declarer is not None and declarer.staff.status is not StaffStatus.LEFT
     holds = {
         "urgency": case.order.urgency is Urgency.EMERGENCY,
@@ -408,7 +410,7 @@ def _missing(case: Case) -> tuple[str, ...]:
         "no_privileged_operator": declared.no_privileged_operator is True,
         "reason_code": declared.reason_code in case.hospital.policy.emergency_reasons,
         "reason": len(normalize_text(declared.reason or "")) >= MIN_REASON_CHARS,
-        "declared_by": bool(by) and (case.people is None or on_staff),
+        "declared_by": on_case and (case.people is None or on_staff),
     }
     return tuple(name for name, held in holds.items() if not held)
 
