@@ -23,6 +23,7 @@ from app.engine.history import past_decision
 from app.engine.model import CaseHistory, Decision, Order, Verdict
 from app.errors import BadInput, Conflict, Overloaded
 from app.explain import Explanation, explain
+from app.notify.notices import announced
 from app.overrides.opening import opening_of
 from app.store.decisions import Earlier, Ledger, Record, RequestKey
 from app.store.keys import Key
@@ -162,7 +163,7 @@ def _record(
         answer=answer,
         past=past_decision(decision),
         terms=tuple(sorted(_terms(live.compiled.catalog.department(order.department), decision))),
-        opening=opening_of(order, decision, live, key_id),
+        opening=announced(opening_of(order, decision, live, key_id), live, decision.evaluated_at),
     )
 
 

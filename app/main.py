@@ -25,6 +25,8 @@ from app.api.routes import ROUTERS
 from app.authorize import ENGINE_VERSION, Authorizer
 from app.cache.live import Live
 from app.errors import BadInput, FieldError, SurgateError
+from app.events.feed import Feed
+from app.notify.delivery import Deliverer
 from app.settings import Settings, read_settings
 from app.store.database import Database
 from app.store.decisions import Ledger
@@ -40,13 +42,22 @@ class Gateway:
         self.settings = settings
         self.meters = meters or Meters()
         self.shared_metrics = shared_metrics
-        self.database = Database(settings.database)
-        self.live = Live(
-            self.database, f"{os.getpid()}-{os.urandom(4).hex()}", settings.lease_seconds, settings.follow_seconds, self.meters
-        )
+        worker = f"{os.getpid()}-{os.urandom(4).hex()}"
+        self.database = Database(settings.database, enqueued=lambda: self.deliverer.wake())
+        self.live = Live(self.database, worker, settings.lease_seconds, settings.follow_seconds, self.meters)
         self.ledger = Ledger(self.database, self.meters)
         self.guard = Guard(self.live, settings.failed_keys_per_minute)
         self.authorizer = Authorizer(self.live, self.ledger, settings.max_waiting_checks, self.meters)
+        self.deliverer = Deliverer(
+            self.database,
+            self.live,
+            worker,
+            timeout_seconds=settings.notify_timeout_seconds,
+            retry_seconds=settings.notify_retry_seconds,
+            attempts=settings.notify_attempts,
+            meters=self.meters,
+        )
+        self.feed = Feed(self.database, settings.max_event_streams, self.meters)
         self.app = self._app()
         self.access_log = AccessLog(self.meters.memory.slot) if logs and settings.access_log else None
         self.edge = Edge(self._route, self.meters, self.access_log)
@@ -65,8 +76,11 @@ class Gateway:
         async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
             await self.live.start()
             self.ledger.start()
+            self.deliverer.start()
             yield
+            await self.feed.stop()
             await self.ledger.stop()
+            await self.deliverer.stop()
             await self.live.stop()
             await self.database.close()
             if self.access_log is not None:

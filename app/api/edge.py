@@ -11,6 +11,7 @@ from uuid_utils import uuid7
 
 from app.api.check import KEY, Message, Receive, Scope, Send
 from app.api.check import PATH as CHECK_PATH
+from app.events.stream import MEDIA_TYPE as STREAM
 from app.api.problems import MEDIA_TYPE, internal_error
 from app.telemetry.logs import AccessLog, request_id
 from app.telemetry.meters import Meters
@@ -38,7 +39,7 @@ class Edge:
             await self._inner(scope, receive, send)
             return
         began = time.perf_counter()
-        answer = _Answer(send, _id_of(scope))
+        answer = _Answer(send, _id_of(scope), lambda: self._ended(scope, answer, began))
         request_id.set(answer.id)
         self._meters.in_flight.add(1)
         try:
@@ -47,10 +48,13 @@ class Edge:
             _log.exception("a defect")
             await answer.defect()
         finally:
-            self._meters.in_flight.add(-1)
-            self._told(scope, answer, time.perf_counter() - began)
+            if not answer.is_stream:
+                self._ended(scope, answer, began)
 
-    def _told(self, scope: Scope, answer: _Answer, seconds: float) -> None:
+    def _ended(self, scope: Scope, answer: _Answer, began: float) -> None:
+        """A request was answered. A stream counts as answered when it begins: its hours are no time that anybody waited."""
+        seconds = time.perf_counter() - began
+        self._meters.in_flight.add(-1)
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         route = _route_of(scope)
         self._meters.request(method, route, answer.status, seconds)
@@ -61,17 +65,23 @@ class Edge:
 class _Answer:
     """What is sent back, with the request's id added."""
 
-    __slots__ = ("_send", "id", "status")
+    __slots__ = ("_begun", "_send", "id", "is_stream", "status")
 
-    def __init__(self, send: Send, id_: str) -> None:
+    def __init__(self, send: Send, id_: str, begun: Callable[[], None]) -> None:
+        """`begun` is called when a stream begins."""
         self._send = send
+        self._begun = begun
         self.id = id_
         self.status = CLIENT_LEFT
+        self.is_stream = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] = [*message["headers"], (b"x-request-id", self.id.encode())]
+            if (b"content-type", STREAM.encode()) in message["headers"]:
+                self.is_stream = True
+                self._begun()
         await self._send(message)
 
     async def defect(self) -> None:
