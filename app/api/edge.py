@@ -11,8 +11,8 @@ from uuid_utils import uuid7
 
 from app.api.check import KEY, Message, Receive, Scope, Send
 from app.api.check import PATH as CHECK_PATH
-from app.events.stream import MEDIA_TYPE as STREAM
 from app.api.problems import MEDIA_TYPE, internal_error
+from app.events.stream import MEDIA_TYPE as STREAM
 from app.telemetry.logs import AccessLog, request_id
 from app.telemetry.meters import Meters
 

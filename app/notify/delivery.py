@@ -165,11 +165,11 @@ class Deliverer:
         defect = sending.exception()
         if defect is not None:
             _log.error("a notification could not be made", exc_info=defect, extra={"notification": due.seq})
-        error = sending.result() if defect is None else type(defect).__name__
-        self._meters.notified(target.kind, "sent" if error is None else "failed")
-        if error is None:
+        refused = sending.result() if defect is None else type(defect).__name__
+        self._meters.notified(target.kind, "sent" if refused is None else "failed")
+        if refused is None:
             return lambda connection: outbox.mark_sent(connection, due.seq, _text(datetime.now(UTC)))
-        return self._failed(due, error)
+        return self._failed(due, refused)
 
     async def _target(self, due: Due) -> Target | None:
         """The target as the settings have it now: this worker may not have seen yet what another one reads already."""

@@ -31,9 +31,7 @@ class Database:
     SQLite runs in WAL mode with synchronous=FULL: a transaction that was committed is on stable storage.
     """
 
-    def __init__(
-        self, url: str, committed: Callable[[Head], None] | None = None, enqueued: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, url: str, committed: Callable[[Head], None] | None = None, enqueued: Callable[[], None] | None = None) -> None:
         self._committed = committed
         self._enqueued = enqueued
         self.engine: AsyncEngine = create_async_engine(url, hide_parameters=True, pool_size=8, max_overflow=0, pool_timeout=30)

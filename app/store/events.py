@@ -125,7 +125,9 @@ async def _steps(connection: AsyncConnection, numbers: Sequence[int]) -> Mapping
         return {}
     step, override, decision = tables.override_steps, tables.overrides, tables.decisions
     query = (
-        select(step.c.seq, step.c.action, step.c.state.label("state_after"), step.c.by, step.c.at.label("done_at"), override, decision.c.client)
+        select(
+            step.c.seq, step.c.action, step.c.state.label("state_after"), step.c.by, step.c.at.label("done_at"), override, decision.c.client
+        )
         .join(override, override.c.id == step.c.override_id)
         .join(decision, decision.c.id == override.c.decision_id)
         .where(step.c.seq.in_(numbers))

@@ -45,9 +45,14 @@ STARTS = Family(
     "surgate_worker_starts", "counter", "Workers started since the service started; more than there are workers: some ended by themselves"
 )
 
-OUTBOX_WAITING = Family("surgate_outbox_waiting", "gauge", "Notifications that wait to be delivered; told by the worker that delivers", ("hospital",))
+OUTBOX_WAITING = Family(
+    "surgate_outbox_waiting", "gauge", "Notifications that wait to be delivered; told by the worker that delivers", ("hospital",)
+)
 OUTBOX_DEAD = Family(
-    "surgate_outbox_dead", "gauge", "Notifications that were given up and wait for somebody; told by the worker that delivers", ("hospital",)
+    "surgate_outbox_dead",
+    "gauge",
+    "Notifications that were given up and wait for somebody; told by the worker that delivers",
+    ("hospital",),
 )
 NOTIFIED = Family("surgate_notifications", "counter", "Tries to deliver a notification", ("kind", "outcome"))
 EVENT_STREAMS = Family("surgate_event_streams", "gauge", "Event streams that are open; not among the requests in flight")
