@@ -129,12 +129,14 @@ class Deliverer:
     async def _send_what_is_due(self) -> None:
         now = _text(datetime.now(UTC))
         found: list[Due] = []
+        # Noted before the transaction sees its state: what is acknowledged meanwhile still waits in it, and must not be sent again.
+        under_way = {lane: tuple(sending) for lane, sending in self._under_way.items()}
         async with self._database.read() as connection:
             for lane in await outbox.lanes(connection, now):
-                busy = self._under_way[lane]
+                busy = under_way.get(lane, ())
                 room = MAX_PER_TARGET - len(busy)
                 if room > 0:
-                    found += await outbox.due(connection, lane, now, tuple(busy), room)
+                    found += await outbox.due(connection, lane, now, busy, room)
         for due in found:
             self._under_way[due.hospital, due.target][due.seq] = asyncio.create_task(self._deliver(due))
 
