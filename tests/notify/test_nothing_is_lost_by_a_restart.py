@@ -41,7 +41,7 @@ def overrides(service: Served, key: str, numbers: range) -> list[str]:
 def aimed(tmp_path: Path, store_template: Path, receiver: Receiver) -> Path:
     store = tmp_path / "aimed.db"
     shutil.copyfile(store_template, store)
-    aim(store, {"kind": "webhook", "url": receiver.url("/a")}, {"kind": "webhook", "url": receiver.url("/b"), "secret": "s"})
+    aim(store, {"kind": "webhook", "url": receiver.url("/a?key=hush")}, {"kind": "webhook", "url": receiver.url("/b"), "secret": "s"})
     return store
 
 
@@ -57,10 +57,11 @@ def test_killed_in_the_middle_it_tells_everything_after_the_start(
         receiver.behave = fine
         service.start()
         until_in_this_thread(lambda: service.rows("SELECT count(*) FROM outbox WHERE state <> 'sent'") == [(0,)])
+        assert "hush" not in service.err.read_text(encoding="utf-8")
     told: dict[str, set[str]] = defaultdict(set)
     for one in receiver.acknowledged:
         told[one.path].add(one.json["override_id"])
-    assert told == {"/a": set(opened), "/b": set(opened)}
+    assert told == {"/a?key=hush": set(opened), "/b": set(opened)}
 
 
 def test_when_the_worker_that_delivers_is_killed_another_one_goes_on(

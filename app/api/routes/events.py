@@ -39,7 +39,7 @@ async def stream_events(
     asked: Annotated[EventsAsked, QueryOf()],
     key: Annotated[Key, caller(*ALL_ROLES)],
     last_event_id: Annotated[
-        Number, Header(description="The id of the last event that the reader has; from now on where it is left out")
+        Number, Header(alias="Last-Event-ID", description="The id of the last event that the reader has; from now on where it is left out")
     ] = None,
 ) -> Response:
     """Opening a stream is recorded as a reading of what it shows from there on."""
