@@ -335,7 +335,7 @@ async def test_two_workers_send_nothing_twice(store: Path, receiver: Receiver) -
     assert len(receiver.received) == len({r.id for r in receiver.received}) == 50
 
 
-async def test_when_a_worker_stops_another_delivers_at_once(store: Path, receiver: Receiver) -> None:
+async def test_when_a_worker_stops_another_one_delivers(store: Path, receiver: Receiver) -> None:
     aim(store, webhook(receiver))
     async with running(store) as rest:
         async with running(store) as first:
