@@ -23,7 +23,7 @@ from app.notify.delivery import MAX_PER_TARGET
 from app.notify.targets import Target
 from app.serving.checkup import examine
 from app.settings import Settings
-from app.store import outbox
+from app.store import duties, outbox
 from app.store.outbox import Notice
 from app.telemetry.exposition import render
 from tests.notify.receiver import GIVE_UP_SECONDS, Received, Receiver, aim, fine, until
@@ -325,7 +325,8 @@ async def test_a_message_that_cannot_be_made_is_given_up_and_holds_up_nobody(sto
     assert (broken_one.state, broken_one.last_error, whole.state) == ("dead", "ValidationError", "sent")
 
 
-async def test_two_workers_send_nothing_twice(store: Path, receiver: Receiver) -> None:
+async def test_two_workers_send_nothing_twice(store: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duties, "LEASE_SECONDS", 3600.0)  # a stall of this machine must not hand the duty over
     aim(store, webhook(receiver))
     async with running(store) as one, running(store) as other:
         for number in range(5):
