@@ -25,9 +25,11 @@ from app.api.routes import ROUTERS
 from app.authorize import ENGINE_VERSION, Authorizer
 from app.cache.live import Live
 from app.errors import BadInput, FieldError, SurgateError
+from app.events.feed import Feed
+from app.notify.delivery import Deliverer
+from app.notify.notices import notices
 from app.overrides.opening import Openings
 from app.overrides.steps import Steps
-from app.overrides.told import tell_nobody
 from app.overrides.watch import Watch
 from app.settings import Settings, read_settings
 from app.store.database import Database
@@ -44,14 +46,25 @@ class Gateway:
         self.settings = settings
         self.meters = meters or Meters()
         self.shared_metrics = shared_metrics
-        self.database = Database(settings.database)
         worker = f"{os.getpid()}-{os.urandom(4).hex()}"
+        self.database = Database(settings.database, enqueued=lambda: self.deliverer.wake())
         self.live = Live(self.database, worker, settings.lease_seconds, settings.follow_seconds, self.meters)
         self.ledger = Ledger(self.database, self.meters)
         self.guard = Guard(self.live, settings.failed_keys_per_minute)
-        self.authorizer = Authorizer(self.live, self.ledger, Openings(self.database, tell_nobody), settings.max_waiting_checks, self.meters)
-        self.steps = Steps(self.database, self.live, tell_nobody)
-        self.watch = Watch(self.database, self.live, worker, tell_nobody, self.meters)
+        openings = Openings(self.database, notices)
+        self.authorizer = Authorizer(self.live, self.ledger, openings, settings.max_waiting_checks, self.meters)
+        self.steps = Steps(self.database, self.live, notices)
+        self.watch = Watch(self.database, self.live, worker, notices, self.meters)
+        self.deliverer = Deliverer(
+            self.database,
+            self.live,
+            worker,
+            timeout_seconds=settings.notify_timeout_seconds,
+            retry_seconds=settings.notify_retry_seconds,
+            attempts=settings.notify_attempts,
+            meters=self.meters,
+        )
+        self.feed = Feed(self.database, settings.max_event_streams, self.meters)
         self.app = self._app()
         self.access_log = AccessLog(self.meters.memory.slot) if logs and settings.access_log else None
         self.edge = Edge(self._route, self.meters, self.access_log)
@@ -70,10 +83,13 @@ class Gateway:
         async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
             await self.live.start()
             self.ledger.start()
+            self.deliverer.start()
             self.watch.start()
             yield
+            await self.feed.stop()
             await self.watch.stop()
             await self.ledger.stop()
+            await self.deliverer.stop()
             await self.live.stop()
             await self.database.close()
             if self.access_log is not None:

@@ -37,6 +37,16 @@ class Settings(BaseModel):
         2000
     )
     failed_keys_per_minute: Annotated[int, Field(ge=1, le=10_000, description="Wrong keys from one address before 429")] = 30
+    max_event_streams: Annotated[int, Field(ge=1, le=10_000, description="Streams of GET /v1/events at once, per worker")] = 100
+    notify_retry_seconds: Annotated[
+        float, Field(gt=0, le=900, description="Wait before a notification is tried a second time; doubled each time, up to 15 minutes")
+    ] = 1.0
+    notify_attempts: Annotated[
+        int, Field(ge=1, le=10_000, description="Tries before a notification is put aside as dead; 100 take about a day")
+    ] = 100
+    notify_timeout_seconds: Annotated[
+        float, Field(gt=0, le=60, description="How long one try of a notification may take, before it counts as failed")
+    ] = 10.0
     stop_seconds: Annotated[int, Field(ge=1, le=600, description="How long a stop waits for the requests in flight")] = 15
     ops_networks: Annotated[
         str, Field(description="Networks, by commas, that may read /readyz and /metrics without a key; loopback always may")

@@ -36,7 +36,7 @@ _BECAUSE = {"reason": "年度考核未通过，暂停授权", "document_no": "�
 async def main() -> None:
     """Serve the demo hospital from a temporary store, ask, write what was asked and answered."""
     with tempfile.TemporaryDirectory() as folder:
-        gateway = Gateway(Settings(var_dir=Path(folder)))
+        gateway = Gateway(Settings(var_dir=Path(folder), notify_attempts=1))
         await migrate(gateway.database)
         key = await _install(gateway)
         async with gateway.app.router.lifespan_context(gateway.app):
@@ -74,6 +74,7 @@ class _Recorder:
         await self._get("/v1/staff/{staff}/privileges", f"/v1/staff/{SURGEON}/privileges", "all")
         await self._get("/v1/procedures/{code}/operators", "/v1/procedures/35.71001/operators?department=胸心外科&limit=3")
         await self._get("/v1/stats", "/v1/stats")
+        await self._notifications()
         await self._get("/healthz", "/healthz")
         await self._get("/readyz", "/readyz")
         await self._office()
@@ -90,6 +91,14 @@ class _Recorder:
         await self._post(f"{path}/review", "ended", ended, f"/v1/overrides/{override}/review")
         await self._get(path, f"/v1/overrides/{override}")
         await self._get("/v1/overrides", "/v1/overrides?state=justified")
+
+    async def _notifications(self) -> None:
+        path = "/v1/notifications"
+        while not (await self._client.get(f"{path}?state=dead")).json()["items"]:  # noqa: ASYNC110 — it is asked as a person would
+            await asyncio.sleep(0.1)
+        dead = await self._get(path, f"{path}?state=dead")
+        answered = await self._client.post(f"{path}/{dead['items'][0]['id']}/retry")
+        self._keep(f"post {path}/{{number}}/retry", "answer", {"response": answered.json()})
 
     async def _office(self) -> None:
         grants = await self._get("/v1/grants", f"/v1/grants?staff={SURGEON}&limit=2")
@@ -172,6 +181,7 @@ async def _install(gateway: Gateway) -> str:
         policy=hospital.policy,
         paediatric=hospital.paediatric,
         office_hours=hospital.office_hours,
+        notify=({"kind": "webhook", "url": "http://127.0.0.1:9/nobody-listens", "when": "always"},),
     )
     async with gateway.database.write() as connection:
         await hospitals.install(connection, hospital, pack.people, stored, pack.province)

@@ -147,6 +147,30 @@ class Operators(Value, frozen=True):
     matrix: MatrixState
 
 
+class NotificationShown(Value, frozen=True):
+    """A message to one target, as it stands. `target`: a hash of its kind and address, which may hold a secret; `kind` is None where the
+    settings have that target no longer. `attempts`: tries so far. `next_at`: not tried again before. `last_error`: why the last try failed."""
+
+    id: str
+    override_id: str
+    event: str
+    target: str
+    kind: str | None
+    state: Literal["waiting", "sent", "dead"]
+    attempts: int
+    created_at: Instant
+    next_at: Instant
+    done_at: Instant | None
+    last_error: str
+
+
+class NotificationList(Value, frozen=True):
+    """Newest first."""
+
+    items: tuple[NotificationShown, ...]
+    next_cursor: str | None
+
+
 class Outcomes(Value, frozen=True):
     """Counts of decisions by outcome."""
 

@@ -13,6 +13,7 @@ from app.api.bodies import Message, Receive
 from app.api.check import KEY, Scope, Send
 from app.api.check import PATH as CHECK_PATH
 from app.api.problems import MEDIA_TYPE, internal_error
+from app.events.stream import MEDIA_TYPE as STREAM
 from app.telemetry.logs import AccessLog, request_id
 from app.telemetry.meters import Meters
 
@@ -39,21 +40,24 @@ class Edge:
             await self._inner(scope, receive, send)
             return
         began = time.perf_counter()
-        answer = _Answer(send, _id_of(scope))
-        request_id.set(answer.id)
-        self._meters.in_flight.add(1)
         # HEAD is a GET whose answer's body is left out: the server does that, by the scope that it gave.
         seen: Scope = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        answer = _Answer(send, _id_of(scope), lambda: self._ended(scope["method"], seen, answer, began))
+        request_id.set(answer.id)
+        self._meters.in_flight.add(1)
         try:
             await self._inner(seen, receive, answer.send)
         except Exception:  # noqa: BLE001 — whatever it is, the caller gets an answer and the log the place
             _log.exception("a defect")
             await answer.defect()
         finally:
-            self._meters.in_flight.add(-1)
-            self._told(scope["method"], seen, answer, time.perf_counter() - began)
+            if not answer.is_stream:
+                self._ended(scope["method"], seen, answer, began)
 
-    def _told(self, sent: str, scope: Scope, answer: _Answer, seconds: float) -> None:
+    def _ended(self, sent: str, scope: Scope, answer: _Answer, began: float) -> None:
+        """A request was answered. A stream counts as answered when it begins: its hours are no time that anybody waited."""
+        seconds = time.perf_counter() - began
+        self._meters.in_flight.add(-1)
         method = sent if sent in _METHODS else "OTHER"
         route = _route_of(scope)
         self._meters.request(method, route, answer.status, seconds)
@@ -64,17 +68,23 @@ class Edge:
 class _Answer:
     """What is sent back, with the request's id added."""
 
-    __slots__ = ("_send", "id", "status")
+    __slots__ = ("_begun", "_send", "id", "is_stream", "status")
 
-    def __init__(self, send: Send, id_: str) -> None:
+    def __init__(self, send: Send, id_: str, begun: Callable[[], None]) -> None:
+        """`begun` is called when a stream begins."""
         self._send = send
+        self._begun = begun
         self.id = id_
         self.status = CLIENT_LEFT
+        self.is_stream = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] = [*message["headers"], (b"x-request-id", self.id.encode())]
+            if (b"content-type", STREAM.encode()) in message["headers"]:
+                self.is_stream = True
+                self._begun()
         await self._send(message)
 
     async def defect(self) -> None:

@@ -17,8 +17,10 @@ from app.packs.toml_tables import TomlTable
 
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _FLAG = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_ADDRESS = re.compile(r"https?://[^/?#\s]+[^\s]*\Z")
 _CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 
+NOTIFY_KINDS = ("webhook", "wecom", "dingtalk")
 NOTIFY_WHEN = ("office", "duty", "always")
 MAX_WORKING_DAYS = 366
 MAX_RETENTION_YEARS = 1_000
@@ -176,10 +178,11 @@ def _clock(table: TomlTable, key: str, default: int) -> int:
 
 def _notify(table: TomlTable) -> Mapping[str, str]:
     url = table.get("url", str, required=True)
-    if url and not url.startswith(("https://", "http://")):
+    if url and not _ADDRESS.match(url):
         table.problem("url", "地址须以 https:// 或 http:// 开头。", "The address must begin with https:// or http://.")
+    kind = table.get("kind", str, required=True)
     values = {
-        "kind": table.get("kind", str, required=True),
+        "kind": kind and table.word("kind", NOTIFY_KINDS),
         "url": url,
         "secret": table.get("secret", str),
         "when": table.word("when", NOTIFY_WHEN),

@@ -10,7 +10,7 @@ import shutil
 import socket
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -20,8 +20,9 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.notify.targets import hours_without
 from app.settings import SQLITE, Settings
-from app.store import hospitals, keys, tables
+from app.store import hospitals, keys, outbox, tables
 from app.store.database import Database
 from app.store.migrate import newest
 
@@ -154,6 +155,26 @@ async def _content(settings: Settings, connection: AsyncConnection) -> list[Find
     findings += _demo_keys(settings, live)
     count = (await connection.execute(select(func.count()).select_from(tables.decisions))).scalar()
     findings.append(Finding("good", "决定 decisions recorded", str(count)))
+    findings += await _notifications(connection, codes)
+    return findings
+
+
+async def _notifications(connection: AsyncConnection, codes: Sequence[str]) -> list[Finding]:
+    """Whom overrides are told, and what was not told."""
+    findings = []
+    names = {"office": "工作时间 office hours", "duty": "值班时间 duty hours"}
+    for code, settings in (await hospitals.settings(connection)).items():
+        silent = ", ".join(names[hours] for hours in hours_without(settings))
+        what = f"越级通知 targets of notifications, {code}"
+        mend = "在 hospital.toml 的 [[notify]] 中补上 / add a [[notify]] to hospital.toml"
+        findings.append(
+            Finding("note", what, f"无人接收 nobody is told: {silent}", mend) if silent else Finding("good", what, "齐全 complete")
+        )
+    counts = await outbox.counts(connection)
+    for code in codes:
+        what, dead = f"未送达通知 dead notifications, {code}", counts.get((code, "dead"), 0)
+        mend = "GET /v1/notifications?state=dead, POST /v1/notifications/{id}/retry"
+        findings += [Finding("wrong", what, str(dead), mend)] if dead else []
     return findings
 
 

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
@@ -29,9 +30,11 @@ KEEP_ALIVE_SECONDS = 75
 class Worker(uvicorn.Server):
     """A server that is told to stop by SIGTERM or by the end of its lifeline; SIGINT of a terminal is the supervisor's to handle."""
 
-    def __init__(self, config: uvicorn.Config, lifeline: socket.socket) -> None:
+    def __init__(self, config: uvicorn.Config, lifeline: socket.socket, stopping: Callable[[], None]) -> None:
+        """`stopping` is called when the stop begins: what would go on for ever, an event stream, is to end."""
         super().__init__(config)
         self._lifeline = lifeline
+        self._stopping = stopping
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         if sig == signal.SIGTERM:
@@ -41,6 +44,10 @@ class Worker(uvicorn.Server):
         await super().startup(sockets)
         self._lifeline.send(READY)
         asyncio.get_running_loop().add_reader(self._lifeline, self._lifeline_ended)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._stopping()
+        await super().shutdown(sockets)
 
     def _lifeline_ended(self) -> None:
         asyncio.get_running_loop().remove_reader(self._lifeline)
@@ -70,7 +77,7 @@ def main(listener: int, lifeline: int, slot: int) -> None:
     configure(settings.log_level, slot)
     meters = Meters(Memory(settings.metrics_folder, slot))
     gateway = Gateway(settings, meters, shared_metrics=settings.metrics_folder, logs=True)
-    worker = Worker(config_of(settings, gateway), socket.socket(fileno=lifeline))
+    worker = Worker(config_of(settings, gateway), socket.socket(fileno=lifeline), gateway.feed.close)
     worker.run([socket.socket(fileno=listener)])
 
 

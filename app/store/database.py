@@ -13,6 +13,7 @@ BUSY_TIMEOUT_MS = 30_000
 """How long a writer waits for another process's transaction before it fails. A disk may stall for over ten seconds."""
 
 _HEADS = "surgate.heads"
+_ENQUEUED = "surgate.enqueued"
 
 
 class Head(NamedTuple):
@@ -24,13 +25,15 @@ class Head(NamedTuple):
 
 
 class Database:
-    """A pool of connections to the store. `committed` is told the new heads of the chain after each transaction that appended to it.
+    """A pool of connections to the store. `committed` is told the new heads of the chain after each transaction that appended to it,
+    `enqueued` is called after each that put something into the outbox.
 
     SQLite runs in WAL mode with synchronous=FULL: a transaction that was committed is on stable storage.
     """
 
-    def __init__(self, url: str, committed: Callable[[Head], None] | None = None) -> None:
+    def __init__(self, url: str, committed: Callable[[Head], None] | None = None, enqueued: Callable[[], None] | None = None) -> None:
         self._committed = committed
+        self._enqueued = enqueued
         self.engine: AsyncEngine = create_async_engine(url, hide_parameters=True, pool_size=8, max_overflow=0, pool_timeout=30)
         event.listen(self.engine.sync_engine, "connect", _prepare)
         event.listen(self.engine.sync_engine, "begin", _begin)
@@ -52,6 +55,7 @@ class Database:
         async with self.engine.connect() as connection:
             heads: dict[str, Head] = {}
             connection.info[_HEADS] = heads
+            connection.info[_ENQUEUED] = False
             try:
                 if prepare is not None:
                     async with connection.begin():
@@ -62,9 +66,12 @@ class Database:
             finally:
                 if prepare is not None:
                     await connection.invalidate()  # temporary tables live as long as their connection
+            enqueued = connection.info[_ENQUEUED]
         if self._committed is not None:
             for head in heads.values():
                 self._committed(head)
+        if self._enqueued is not None and enqueued:
+            self._enqueued()
 
     async def close(self) -> None:
         """Closes every connection."""
@@ -74,6 +81,11 @@ class Database:
 def note_head(connection: AsyncConnection, head: Head) -> None:
     """Say within a transaction that writes where a hospital's chain ends when it is committed."""
     connection.info[_HEADS][head.hospital] = head
+
+
+def note_enqueued(connection: AsyncConnection) -> None:
+    """Say within a transaction that writes that the outbox holds something new when it is committed."""
+    connection.info[_ENQUEUED] = True
 
 
 def _prepare(connection: Any, _record: Any) -> None:

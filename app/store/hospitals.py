@@ -71,6 +71,12 @@ async def codes(connection: AsyncConnection) -> list[str]:
     return list((await connection.execute(select(tables.hospitals.c.code).order_by(tables.hospitals.c.code))).scalars())
 
 
+async def settings(connection: AsyncConnection) -> dict[str, Settings]:
+    """The settings of every hospital, by code."""
+    rows = await connection.execute(select(tables.hospitals.c.code, tables.hospitals.c.settings).order_by(tables.hospitals.c.code))
+    return {row.code: msgspec.json.decode(row.settings, type=Settings) for row in rows}
+
+
 async def version(connection: AsyncConnection, code: str) -> int:
     """The number of the hospital's last change, 0 where there is none."""
     changes = tables.changes

@@ -51,6 +51,18 @@ OVERRIDES_OVERDUE = Family(
     "surgate_overrides_overdue", "shared", "Overrides whose review should be closed by now and is not", ("hospital",)
 )
 
+OUTBOX_WAITING = Family(
+    "surgate_outbox_waiting", "gauge", "Notifications that wait to be delivered; told by the worker that delivers", ("hospital",)
+)
+OUTBOX_DEAD = Family(
+    "surgate_outbox_dead",
+    "gauge",
+    "Notifications that were given up and wait for somebody; told by the worker that delivers",
+    ("hospital",),
+)
+NOTIFIED = Family("surgate_notifications", "counter", "Tries to deliver a notification", ("kind", "outcome"))
+EVENT_STREAMS = Family("surgate_event_streams", "gauge", "Event streams that are open; not among the requests in flight")
+
 FAMILIES = (
     DECISIONS,
     REASONS,
@@ -69,4 +81,8 @@ FAMILIES = (
     STARTS,
     OVERRIDES_OPEN,
     OVERRIDES_OVERDUE,
+    OUTBOX_WAITING,
+    OUTBOX_DEAD,
+    NOTIFIED,
+    EVENT_STREAMS,
 )

@@ -57,7 +57,7 @@ def configure(level: str, worker: int | None = None) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    for chatty in ("aiosqlite", "asyncio", "alembic"):
+    for chatty in ("aiosqlite", "asyncio", "alembic", "httpx", "httpcore"):  # httpx tells every URL, which may hold a robot's key
         logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 

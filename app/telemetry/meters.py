@@ -127,6 +127,9 @@ class Meters:
         self._commit_failures = Counter(self.memory, families.COMMIT_FAILURES)
         self._waiting = Gauge(self.memory, families.WAITING)
         self._confirmed = Gauge(self.memory, families.MATRIX_CONFIRMED)
+        self.event_streams = Gauge(self.memory, families.EVENT_STREAMS)
+        self._outbox: dict[tuple[str, str], Gauge] = {}
+        self._notified: dict[tuple[str, str], Counter] = {}
         self._decisions: dict[tuple[str, str], Counter] = {}
         self._reasons: dict[str, Counter] = {}
         self._versions: dict[str, Gauge] = {}
@@ -191,6 +194,22 @@ class Meters:
                 family = families.OVERRIDES_OVERDUE if len(labels) == 1 else families.OVERRIDES_OPEN
                 gauge = self._overrides[labels] = Gauge(self.memory, family, *labels)
             gauge.set(count)
+
+    def outbox(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """What the outbox holds, by (hospital, state); nothing where another worker delivers and tells."""
+        for hospital, state in counts:
+            if (hospital, state) not in self._outbox:
+                family = families.OUTBOX_DEAD if state == "dead" else families.OUTBOX_WAITING
+                self._outbox[hospital, state] = Gauge(self.memory, family, hospital)
+        for key, gauge in self._outbox.items():
+            gauge.set(counts.get(key, 0))
+
+    def notified(self, kind: str, outcome: str) -> None:
+        """A notification was tried: `sent` or `failed`."""
+        key = (kind, outcome)
+        if key not in self._notified:
+            self._notified[key] = Counter(self.memory, families.NOTIFIED, kind, outcome)
+        self._notified[key].add()
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request was answered. `route`: its template, never the path itself."""

@@ -19,13 +19,11 @@ from app.engine.codes import normalize_text
 from app.engine.model import Checkpoint, Verdict
 from app.engine.reasons import PRECEDENCE
 from app.errors import BadInput, FieldError, NotFound
+from app.events.view import SEES_ALL
 from app.store import record
 from app.store.keys import Key, Role
 
 router = APIRouter(tags=["record"])
-
-SEES_ALL = frozenset({Role.ANESTHESIA, Role.MEDICAL_AFFAIRS, Role.AUDITOR, Role.ADMIN})
-"""Roles that read every decision of their hospital; `his` reads its client's own."""
 
 READERS = (Role.HIS, Role.ANESTHESIA, Role.MEDICAL_AFFAIRS, Role.AUDITOR)
 
