@@ -22,11 +22,12 @@ from app.api.edge import Edge
 from app.api.http import BodyTooLarge, WrongMediaType
 from app.api.problems import Problem, internal_error, problem_of, problem_response, problem_with
 from app.api.routes import ROUTERS
+from app.audit.sealer import Sealer
+from app.audit.store import open_store
 from app.authorize import ENGINE_VERSION, Authorizer
 from app.cache.live import Live
 from app.errors import BadInput, FieldError, SurgateError
 from app.settings import Settings, read_settings
-from app.store.database import Database
 from app.store.decisions import Ledger
 from app.telemetry.logs import AccessLog, request_id
 from app.telemetry.meters import Meters
@@ -40,10 +41,10 @@ class Gateway:
         self.settings = settings
         self.meters = meters or Meters()
         self.shared_metrics = shared_metrics
-        self.database = Database(settings.database)
-        self.live = Live(
-            self.database, f"{os.getpid()}-{os.urandom(4).hex()}", settings.lease_seconds, settings.follow_seconds, self.meters
-        )
+        worker = f"{os.getpid()}-{os.urandom(4).hex()}"
+        self.database, self.heads = open_store(settings, self.meters)
+        self.live = Live(self.database, worker, settings.lease_seconds, settings.follow_seconds, self.meters)
+        self.sealer = Sealer(self.database, self.heads, worker, settings.seal_seconds, self.meters)
         self.ledger = Ledger(self.database, self.meters)
         self.guard = Guard(self.live, settings.failed_keys_per_minute)
         self.authorizer = Authorizer(self.live, self.ledger, settings.max_waiting_checks, self.meters)
@@ -65,9 +66,11 @@ class Gateway:
         async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
             await self.live.start()
             self.ledger.start()
+            self.sealer.start()
             yield
             await self.ledger.stop()
             await self.live.stop()
+            await self.sealer.stop()
             await self.database.close()
             if self.access_log is not None:
                 self.access_log.flush()

@@ -13,6 +13,7 @@ from typing import TypeVar
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.audit.store import open_store
 from app.errors import SurgateError
 from app.packs.load import Pack, load_pack
 from app.packs.problems import PackError
@@ -48,7 +49,7 @@ def with_store(use: Callable[[Database], Awaitable[_Result]]) -> _Result:
         raise failure(f"SURGATE_VAR_DIR: {error}", EXIT_WRONG) from None
 
     async def run() -> _Result:
-        database = Database(settings.database)
+        database = open_store(settings).database
         try:
             return await use(database)
         finally:

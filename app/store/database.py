@@ -16,11 +16,13 @@ _HEADS = "surgate.heads"
 
 
 class Head(NamedTuple):
-    """The last entry of a hospital's chain."""
+    """The last entry of a hospital's chain. `follows` and `before`: number and hash of the one that the transaction's first entry was put after."""
 
     hospital: str
     number: int
     hash: bytes
+    follows: int
+    before: bytes
 
 
 class Database:
@@ -62,7 +64,9 @@ class Database:
 
 def note_head(connection: AsyncConnection, head: Head) -> None:
     """Say within a transaction that writes where a hospital's chain ends when it is committed."""
-    connection.info[_HEADS][head.hospital] = head
+    heads: dict[str, Head] = connection.info[_HEADS]
+    first = heads.get(head.hospital, head)
+    heads[head.hospital] = head._replace(follows=first.follows, before=first.before)
 
 
 def _prepare(connection: Any, _record: Any) -> None:

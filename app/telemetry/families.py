@@ -44,6 +44,15 @@ STARTED = Family("surgate_worker_start_timestamp_seconds", "gauge", "When the wo
 STARTS = Family(
     "surgate_worker_starts", "counter", "Workers started since the service started; more than there are workers: some ended by themselves"
 )
+CHAIN_NUMBER = Family("surgate_chain_number", "gauge", "Last entry of the chain that the worker has signed as its head", ("hospital",))
+SEALED_NUMBER = Family(
+    "surgate_sealed_number", "gauge", "Entry of the chain that the last seal known to the worker vouches for", ("hospital",)
+)
+SEALED_AT = Family("surgate_sealed_timestamp_seconds", "gauge", "When the head that was sealed last was signed", ("hospital",))
+SEAL_FAILURES = Family("surgate_seal_failures", "counter", "Heads or seals of the chain that could not be written")
+CHAIN_BREAKS = Family(
+    "surgate_chain_breaks", "counter", "Signs of tampering met while heads were written: surgate audit verify tells where"
+)
 
 FAMILIES = (
     DECISIONS,
@@ -60,4 +69,9 @@ FAMILIES = (
     MATRIX_CONFIRMED,
     STARTED,
     STARTS,
+    CHAIN_NUMBER,
+    SEALED_NUMBER,
+    SEALED_AT,
+    SEAL_FAILURES,
+    CHAIN_BREAKS,
 )
