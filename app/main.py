@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import AsyncIterator
@@ -46,6 +47,7 @@ class Gateway:
         self.live = Live(self.database, worker, settings.lease_seconds, settings.follow_seconds, self.meters)
         self.sealer = Sealer(self.database, self.heads, worker, settings.seal_seconds, self.meters)
         self.ledger = Ledger(self.database, self.meters)
+        self.verifying = asyncio.Lock()
         self.guard = Guard(self.live, settings.failed_keys_per_minute)
         self.authorizer = Authorizer(self.live, self.ledger, settings.max_waiting_checks, self.meters)
         self.app = self._app()

@@ -19,6 +19,8 @@ from fastapi.openapi.utils import get_openapi
 from app import errors
 from app.api import answers, office, problems, uploads
 from app.api.routes import keys
+from app.audit import record_file
+from app.audit.findings import Report
 from app.engine.model import Decision, Order
 from app.errors import FieldError
 from app.imports.diff import Diff
@@ -78,6 +80,8 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("get", "/v1/keys"): Operation(keys.Keys),
     ("post", "/v1/keys"): Operation(keys.KeyMade, keys.NewKey, 201),
     ("delete", "/v1/keys/{key_id}"): Operation(keys.KeyShown),
+    ("get", "/v1/audit/verify"): Operation(Report),
+    ("get", "/v1/audit/export"): Operation((record_file.MEDIA_TYPE, MEDIA_TYPES["xlsx"]), also=(404,)),
     ("get", "/v1/stats"): Operation(answers.Stats),
     ("get", "/healthz"): Operation(answers.Alive, open=True),
     ("get", "/readyz"): Operation(answers.Readiness, open=True),

@@ -28,7 +28,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "key_not_vouched": ("密钥未经前一密钥签署。", "A seal key was not vouched for by the one before it, nor named as trusted."),
     "head_missing": ("库外保存的链头缺失。", "The head that is kept outside the database is missing."),
     "head_damaged": ("库外保存的链头已损坏。", "The head that is kept outside the database is damaged."),
-    "head_behind": ("库外保存的链头早于最后一次签封，已被退回。", "The head that is kept outside the database is older than the last seal: it was put back."),
+    "head_behind": (
+        "库外保存的链头早于最后一次签封，已被退回。",
+        "The head that is kept outside the database is older than the last seal: it was put back.",
+    ),
     "seen_head_missing": ("运行中曾发现链头缺失。", "The service had found the head missing when it appended these entries."),
     "seen_head_damaged": ("运行中曾发现链头损坏。", "The service had found the head damaged when it appended these entries."),
     "seen_head_gone_back": ("运行中曾发现链头被退回。", "The service had found the head put back when it appended these entries."),

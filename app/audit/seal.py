@@ -14,6 +14,8 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+KEY_BYTES = 32
+
 _canonical = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -72,7 +74,11 @@ class Keyring:
         self.doubtful: list[str] = []
         self._public: dict[str, Ed25519PublicKey] = {}
         for position, row in enumerate(rows):
-            if row.key == fingerprint_of(row.public) and (row.key in trusted or self._counts(position, row, trusted)):
+            if (
+                len(row.public) == KEY_BYTES
+                and row.key == fingerprint_of(row.public)
+                and (row.key in trusted or self._counts(position, row, trusted))
+            ):
                 self.positions[row.key] = position
                 self._public[row.key] = Ed25519PublicKey.from_public_bytes(row.public)
             else:

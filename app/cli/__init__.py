@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from app.cli.audit import audit
 from app.cli.doctor import doctor
 from app.cli.keys import keys
 from app.cli.orders import check, explain_command, validate
@@ -17,5 +18,5 @@ def main() -> None:
     """Surgate: may this surgeon do this procedure?"""
 
 
-for command in (serve, check, explain_command, validate, import_command, migrate_command, keys, doctor):
+for command in (serve, check, explain_command, validate, import_command, migrate_command, keys, audit, doctor):
     main.add_command(command)

@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from app.api.routes import (
+    audit,
     cases,
     changes,
     checks,
@@ -34,4 +35,5 @@ ROUTERS: tuple[APIRouter, ...] = (
     stats.router,
     imports.router,
     exports.router,
+    audit.router,
 )
