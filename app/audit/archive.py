@@ -137,7 +137,8 @@ async def _limit(connection: AsyncConnection, hospital: str, after: int, begin: 
     )
     kept = [(await connection.execute(query)).scalar() for query in (first_kept, open_review)]
     last: int = (await connection.execute(select(func.max(log.c.number)).where(log.c.hospital == hospital))).scalar() or 0
-    return min([last, *(number - 1 for number in kept if number is not None)])
+    ends: list[int] = [last, *(number - 1 for number in kept if number is not None)]
+    return min(ends)
 
 
 async def _write(database: Database, folder: Path, chosen: Range) -> str:

@@ -128,8 +128,8 @@ async def _records(parts: _Parts, entries: Sequence[Entry]) -> None:
 
 
 async def _hold_seals(parts: _Parts, entries: Sequence[Entry]) -> None:
-    first, last = entries[0].number, entries[-1].number
-    kept = await _seals(parts.connection, parts.findings.hospital, first - 1, last)
+    last = entries[-1].number
+    kept = await _seals(parts.connection, parts.findings.hospital, parts.seals.held, last)
     parts.seals.hold(last, kept, {entry.number: entry.hash for entry in entries})
 
 
@@ -142,7 +142,7 @@ async def _archive(parts: _Parts, row: Any) -> None:
     if content is None:
         # What it held can't be looked at; the chain goes on from where it ended.
         parts.walk.restart(row.last, row.hash)
-        parts.seals.hold(row.last, await _seals(parts.connection, parts.findings.hospital, row.first - 1, row.last), {})
+        parts.seals.hold(row.last, await _seals(parts.connection, parts.findings.hospital, parts.seals.held, row.last), {})
         return
     for entry, digest in content:
         parts.walk.link(entry)

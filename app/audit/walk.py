@@ -71,12 +71,14 @@ class SealWalk:
         self._unkept: Seal | None = None
         self._position = 0
         self._rewritten = False
+        self.held = 0
         self.sealed_until = 0
         self.seals = 0
         self._furthest = 0
 
     def hold(self, last: int, kept: Sequence[Seal], hashes: Mapping[int, bytes]) -> None:
         """Seals up to the entry `last`. `kept`: the database's; `hashes`: of the entries since the last call."""
+        self.held = last
         logged = list(self._log.until(last))
         self._compare(kept, logged)
         head = [self._head] if self._head is not None and self._head.number in hashes else []
