@@ -28,6 +28,9 @@ from app.telemetry.meters import Meters
 RECORD_BYTES = 512
 """Size of the record in a file of a head: no more than the smallest block that a disk writes whole."""
 
+HEAD_NOT_WRITTEN = "head not written"
+NOT_SEALED = "not sealed"
+
 _log = logging.getLogger("surgate.audit")
 
 
@@ -69,7 +72,7 @@ class Heads:
     def __init__(self, folder: Path, key_file: KeyFile, meters: Meters | None = None) -> None:
         self.folder = folder
         self.key_file = key_file
-        self.failing = ""
+        self._failing: dict[str, str] = {}
         self._meters = meters or Meters()
         self._written: dict[str, int] = {}
 
@@ -78,13 +81,22 @@ class Heads:
         try:
             self.write(head)
         except (OSError, SealKeyUnusable) as error:
-            self.failed("head not written", error)
+            self.failed(HEAD_NOT_WRITTEN, error)
         else:
-            self.failing = ""
+            self.succeeded(HEAD_NOT_WRITTEN)
+
+    @property
+    def failing(self) -> str:
+        """What cannot be done at present; empty where all is well."""
+        return "; ".join(self._failing.values())
+
+    def succeeded(self, what: str) -> None:
+        """What had failed is done."""
+        self._failing.pop(what, None)
 
     def failed(self, what: str, error: Exception) -> None:
         """Make a failure to prove known."""
-        self.failing = f"{what}: {type(error).__name__}"
+        self._failing[what] = f"{what}: {type(error).__name__}"
         self._meters.seal_failures.add()
         _log.error(what, extra={"error": type(error).__name__, "folder": str(self.folder)})
 

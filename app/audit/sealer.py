@@ -16,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.audit.heads import DamagedHead, Heads
+from app.audit.heads import NOT_SEALED, DamagedHead, Heads
 from app.audit.keyfile import SealKeyUnusable
 from app.audit.seal import Seal
 from app.audit.store import introduce
@@ -51,6 +51,11 @@ class Sealer:
         if self._task is not None:
             await self._task
         await self._attempt()
+        try:
+            async with self._database.write() as connection:
+                await duties.lay_down(connection, self._worker)
+        except (SQLAlchemyError, OSError) as error:
+            _log.warning("duties not laid down", extra={"error": type(error).__name__})  # their leases run out by themselves
 
     async def seal(self) -> None:
         """Seal every chain that has moved since its last seal. Done twice at once it does no harm.
@@ -91,14 +96,16 @@ class Sealer:
             async with self._database.write() as connection:
                 return await duties.hold(connection, DUTY, self._worker)
         except (SQLAlchemyError, OSError) as error:
-            self._heads.failed("not sealed", error)
+            self._heads.failed(NOT_SEALED, error)
             return False
 
     async def _attempt(self) -> None:
         try:
             await self.seal()
         except (SQLAlchemyError, OSError, SealKeyUnusable, DamagedHead) as error:
-            self._heads.failed("not sealed", error)
+            self._heads.failed(NOT_SEALED, error)
+        else:
+            self._heads.succeeded(NOT_SEALED)
 
     async def _told_to_stop(self) -> bool:
         try:

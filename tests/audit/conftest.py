@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,11 +15,13 @@ import pytest
 from sqlalchemy import select
 
 from app.audit.findings import Report
+from app.audit.seal import instant
 from app.audit.store import Proven, open_store
 from app.audit.verify import Outside, verify
 from app.main import Gateway
 from app.settings import Settings
-from app.store import tables
+from app.store import chain, overrides, tables
+from app.store.database import Head
 from tests.service.conftest import Template, anyio_backend, bearer, keys_fixture, store_template, template
 from tests.service.orders import EXPIRED, order
 
@@ -78,6 +80,68 @@ class Kept:
     def entries(self, kind: str | None = None) -> list[Entry]:
         rows = self.rows("SELECT number, kind, ref FROM chain WHERE hospital = ? ORDER BY number", HOSPITAL)
         return [Entry(*row) for row in rows if kind is None or row[1] == kind]
+
+    def rewrite(self, first: int) -> None:
+        """Make digests and hashes fit again from an entry on, as somebody does who knows the format but does not have the key."""
+        with self.tampering() as connection:
+            found = connection.execute("SELECT hash FROM chain WHERE number = ?", (first - 1,)).fetchone()
+            before = chain.GENESIS if found is None else found[0]
+            for number, kind, ref, instant, digest in connection.execute(
+                "SELECT number, kind, ref, at, digest FROM chain WHERE number >= ? ORDER BY number", (first,)
+            ).fetchall():
+                table = chain.KINDS[kind]
+                rows = connection.execute(f"SELECT * FROM {table.name} WHERE {'id' if kind == 'decision' else 'seq'} = ?", (ref,))
+                row = rows.fetchone()
+                if row is not None:
+                    named = dict(zip([column[0] for column in rows.description], row, strict=True))
+                    terms = connection.execute("SELECT kind, value FROM decision_terms WHERE decision_id = ?", (ref,)).fetchall()
+                    digest = chain.digest_of(chain.form_of(table, named, terms if kind == "decision" else None))
+                before = chain.hash_of(before, HOSPITAL, number, kind, ref, instant, digest)
+                connection.execute("UPDATE chain SET digest = ?, hash = ? WHERE number = ?", (digest, before, number))
+
+    def age(self, days: int, sealed: Sequence[int]) -> None:
+        """Make the whole record older, as if the gateway had kept it then, with seals at some numbers and at its end."""
+        shift = f"strftime('%Y-%m-%dT%H:%M:%S.000000+00:00', {{}}, '-{days} days')"
+        columns = {
+            "decisions": "at",
+            "decision_terms": "at",
+            "changes": "at",
+            "reads": "at",
+            "override_steps": "recorded_at",
+            "chain": "at",
+        }
+        for table, column in columns.items():
+            self.run(f"UPDATE {table} SET {column} = {shift.format(column)}")
+        self.run("UPDATE override_steps SET at = recorded_at")
+        self.run("UPDATE overrides SET at = (SELECT at FROM override_steps WHERE override_id = overrides.id ORDER BY seq LIMIT 1)")
+        self.rewrite(1)
+        shutil.rmtree(self.seals)
+        self.run("DELETE FROM seals")
+        asyncio.run(self._seal([*sealed, self.entries()[-1].number]))
+
+    async def _seal(self, numbers: Sequence[int]) -> None:
+        heads = self.open().heads
+        for number in numbers:
+            hash_ = self.rows("SELECT hash FROM chain WHERE number = ?", number)[0][0]
+            heads.write(Head(HOSPITAL, number, hash_, number, hash_))
+            seal = heads.read(HOSPITAL)
+            assert seal is not None
+            assert heads.log_seal(seal)
+            values = (HOSPITAL, number, hash_, seal.at, seal.key, bytes.fromhex(seal.signature))
+            self.run("INSERT INTO seals (hospital, number, hash, at, key, signature) VALUES (?, ?, ?, ?, ?, ?)", *values)
+
+    def close_reviews(self) -> None:
+        """Every review ends, as if by the office."""
+        asyncio.run(self._close_reviews())
+
+    async def _close_reviews(self) -> None:
+        store = self.open()
+        async with store.database.write() as connection:
+            for (id_,) in self.rows("SELECT id FROM overrides ORDER BY id"):
+                for action, state in (("begin_review", "under_review"), ("justify", "justified")):
+                    await overrides.add_step(connection, HOSPITAL, overrides.Step(id_, action, state, "900001", instant(), instant()))
+            await connection.execute(tables.overrides.update().values(state="justified"))
+        await store.database.close()
 
     def verify(self, *trusted: str) -> Report:
         return asyncio.run(self._verify(trusted))

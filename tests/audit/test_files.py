@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hashlib
 import io
 import json
 import subprocess
@@ -83,9 +84,9 @@ def _consistently(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     before = bytes.fromhex(lines[0]["before"])
     for line in _edited(lines):
         if "number" in line:
-            line["digest"] = verify_record.hashlib.sha256(verify_record._canonical(line["record"])).hexdigest()
+            line["digest"] = hashlib.sha256(verify_record._canonical(line["record"])).hexdigest()
             told = [HOSPITAL, line["number"], line["kind"], line["ref"], line["at"], line["digest"]]
-            before = verify_record.hashlib.sha256(before + verify_record._canonical(told)).digest()
+            before = hashlib.sha256(before + verify_record._canonical(told)).digest()
             line["hash"] = before.hex()
         elif "seal" in line:
             line["seal"]["hash"] = before.hex()
@@ -98,7 +99,7 @@ def _foreign(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Edited, made to fit again, and sealed by a key of one's own."""
     own = Ed25519PrivateKey.generate()
     public = own.public_key().public_bytes_raw()
-    key = verify_record.hashlib.sha256(public).hexdigest()
+    key = hashlib.sha256(public).hexdigest()
     lines[0]["keys"][0] |= {"key": key, "public": public.hex()}
     for line in _consistently(lines):
         for seal in (line.get("seal"), line.get("end", {}).get("seal")):
@@ -120,11 +121,11 @@ def _swapped(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
         (_edited, "record_changed"),
         (_consistently, "seal_invalid"),
         (lambda lines: lines[:5] + lines[6:], "entry_missing"),
-        (lambda lines: lines[:5] + [lines[5] | {"record": None}] + lines[6:], "record_missing"),
-        (lambda lines: lines[:5] + [lines[4]] + lines[5:], "entry_missing"),
+        (lambda lines: [*lines[:5], lines[5] | {"record": None}, *lines[6:]], "record_missing"),
+        (lambda lines: [*lines[:5], lines[4], *lines[5:]], "entry_missing"),
         (_swapped, "entry_missing"),
         (lambda lines: lines[:-1], "end_missing"),
-        (lambda lines: lines[:-4] + [{"end": lines[-1]["end"] | {"entries": lines[-1]["end"]["entries"] - 2}}], "end_differs"),
+        (lambda lines: [*lines[:-4], {"end": lines[-1]["end"] | {"entries": lines[-1]["end"]["entries"] - 2}}], "end_differs"),
         (lambda lines: [*lines[:-1], {"end": lines[-1]["end"] | {"seal": None}}], "end_unsealed"),
         (lambda lines: [*lines, lines[3]], "after_end"),
         (lambda lines: [lines[0] | {"before": "00" * 31 + "01"}, *lines[1:]], "entry_changed"),
@@ -160,7 +161,7 @@ def test_what_is_no_record_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_a_twice_named_field_is_refused(kept: Kept) -> None:
     file = export(kept)
     text = file.read_text(encoding="utf-8")
-    file.write_text(text.replace('"record":{', '"record":{"decision":"allow",', 1), encoding="utf-8")
+    file.write_text(text.replace('"record":{', '"record":{"hospital":"other",', 1), encoding="utf-8")
     assert "line_unreadable" in verified(file).stdout
 
 

@@ -37,24 +37,6 @@ def append(file: Path, content: bytes) -> None:
         stream.write(content)
 
 
-def rewrite(kept: Kept, first: int) -> None:
-    """Make digests and hashes fit again from an entry on, as somebody does who knows the format but does not have the key."""
-    with kept.tampering() as connection:
-        before = connection.execute("SELECT hash FROM chain WHERE number = ?", (first - 1,)).fetchone()[0]
-        for number, kind, ref, instant, digest in connection.execute(
-            "SELECT number, kind, ref, at, digest FROM chain WHERE number >= ? ORDER BY number", (first,)
-        ).fetchall():
-            table = chain.KINDS[kind]
-            rows = connection.execute(f"SELECT * FROM {table.name} WHERE {'id' if kind == 'decision' else 'seq'} = ?", (ref,))
-            row = rows.fetchone()
-            if row is not None:
-                named = dict(zip([column[0] for column in rows.description], row, strict=True))
-                terms = connection.execute("SELECT kind, value FROM decision_terms WHERE decision_id = ?", (ref,)).fetchall()
-                digest = chain.digest_of(chain.form_of(table, named, terms if kind == "decision" else None))
-            before = chain.hash_of(before, HOSPITAL, number, kind, ref, instant, digest)
-            connection.execute("UPDATE chain SET digest = ?, hash = ? WHERE number = ?", (digest, before, number))
-
-
 def test_a_record_that_nobody_touched_is_whole(kept: Kept) -> None:
     report = kept.verify()
     entries = kept.entries()
@@ -210,7 +192,7 @@ def test_a_record_rewritten_with_its_chain_is_found_between_the_seals_around_it(
     entry = kept.entries("decision")[0]
     start, early, _ = seals(kept)
     kept.run("UPDATE decisions SET decision = 'deny' WHERE id = ?", entry.ref)
-    rewrite(kept, entry.number)
+    kept.rewrite(entry.number)
     assert found(kept.verify()) == {("chain_rewritten", start + 1, early, None)}
 
 
@@ -218,7 +200,7 @@ def test_a_late_record_rewritten_with_its_chain_is_found_after_the_last_good_sea
     _, early, late = seals(kept)
     entry = kept.entries("decision")[-1]
     kept.run("UPDATE decisions SET decision = 'deny' WHERE id = ?", entry.ref)
-    rewrite(kept, entry.number)
+    kept.rewrite(entry.number)
     kept.run("DELETE FROM seals WHERE number > ?", early)
     assert found(kept.verify()) == {("chain_rewritten", early + 1, late, None)}
 
@@ -231,7 +213,7 @@ def test_a_deletion_with_everything_renumbered_after_it_is_found(kept: Kept) -> 
     with kept.tampering() as connection:
         for number in range(entry.number + 1, late + 1):
             connection.execute("UPDATE chain SET number = ? WHERE number = ?", (number - 1, number))
-    rewrite(kept, entry.number)
+    kept.rewrite(entry.number)
     assert {("tail_cut", late, late, None), ("chain_rewritten", start + 1, early, None)} <= found(kept.verify())
 
 
@@ -247,7 +229,7 @@ def test_seals_of_a_foreign_key_are_found(kept: Kept) -> None:
     foreign = KeyFile(kept.var / "foreign.pem").current()
     entry = kept.entries("decision")[0]
     kept.run("UPDATE decisions SET decision = 'deny' WHERE id = ?", entry.ref)
-    rewrite(kept, entry.number)
+    kept.rewrite(entry.number)
     kept.run("UPDATE seal_keys SET key = ?, public = ?", foreign.fingerprint, foreign.public)
     with kept.tampering() as connection:
         for number, hash_ in connection.execute("SELECT s.number, c.hash FROM seals s JOIN chain c ON c.number = s.number").fetchall():
