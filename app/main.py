@@ -68,7 +68,7 @@ class Gateway:
         async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
             await self.live.start()
             self.ledger.start()
-            self.sealer.start()
+            await self.sealer.start()
             yield
             await self.ledger.stop()
             await self.live.stop()

@@ -73,6 +73,7 @@ class _Recorder:
         await self._get("/v1/stats", "/v1/stats")
         await self._get("/healthz", "/healthz")
         await self._get("/readyz", "/readyz")
+        await self._get("/v1/audit/verify", "/v1/audit/verify")
         await self._office()
         return self._found
 

@@ -41,8 +41,12 @@ class Sealer:
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Begin to seal."""
+    async def start(self) -> None:
+        """Make the key known, whose signatures follow, and begin to seal."""
+        try:
+            await introduce(self._database, self._heads.key_file.current())
+        except (SQLAlchemyError, OSError, SealKeyUnusable) as error:
+            self._heads.failed(NOT_SEALED, error)
         self._task = asyncio.create_task(self._seal_forever())
 
     async def stop(self) -> None:

@@ -68,7 +68,7 @@ async def running(kept: Kept, key: str) -> AsyncIterator[Running]:
         httpx.AsyncClient(transport=transport, base_url="http://gateway") as client,
     ):
         service = Running(gateway, client, key)
-        while not await service.metric("surgate_sealed_number{"):  # the first sealing, in the background
+        while not await service.metric("surgate_sealed_number{"):  # noqa: ASYNC110 — the first sealing, in the background
             await asyncio.sleep(0.01)
         yield service
 
