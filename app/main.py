@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import AsyncIterator
@@ -22,6 +23,8 @@ from app.api.docs import add_docs
 from app.api.edge import CLIENT_LEFT, Edge
 from app.api.problems import Problem, internal_error, problem_of, problem_response, problem_with
 from app.api.routes import ROUTERS
+from app.audit.sealer import Sealer
+from app.audit.store import open_store
 from app.authorize import ENGINE_VERSION, Authorizer
 from app.cache.live import Live
 from app.errors import BadInput, FieldError, SurgateError
@@ -32,7 +35,6 @@ from app.overrides.opening import Openings
 from app.overrides.steps import Steps
 from app.overrides.watch import Watch
 from app.settings import Settings, read_settings
-from app.store.database import Database
 from app.store.decisions import Ledger
 from app.telemetry.logs import AccessLog, request_id
 from app.telemetry.meters import Meters
@@ -47,9 +49,11 @@ class Gateway:
         self.meters = meters or Meters()
         self.shared_metrics = shared_metrics
         worker = f"{os.getpid()}-{os.urandom(4).hex()}"
-        self.database = Database(settings.database, enqueued=lambda: self.deliverer.wake())
+        self.database, self.heads = open_store(settings, self.meters, enqueued=lambda: self.deliverer.wake())
         self.live = Live(self.database, worker, settings.lease_seconds, settings.follow_seconds, self.meters)
+        self.sealer = Sealer(self.database, self.heads, worker, settings.seal_seconds, self.meters)
         self.ledger = Ledger(self.database, self.meters)
+        self.verifying = asyncio.Lock()
         self.guard = Guard(self.live, settings.failed_keys_per_minute)
         openings = Openings(self.database, notices)
         self.authorizer = Authorizer(self.live, self.ledger, openings, settings.max_waiting_checks, self.meters)
@@ -85,12 +89,14 @@ class Gateway:
             self.ledger.start()
             self.deliverer.start()
             self.watch.start()
+            await self.sealer.start()
             yield
             await self.feed.stop()
             await self.watch.stop()
             await self.ledger.stop()
             await self.deliverer.stop()
             await self.live.stop()
+            await self.sealer.stop()
             await self.database.close()
             if self.access_log is not None:
                 self.access_log.flush()

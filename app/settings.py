@@ -29,6 +29,11 @@ class Settings(BaseModel):
     workers: Annotated[int, Field(ge=1, le=64, description="Worker processes on this machine")] = 1
     var_dir: Annotated[Path, Field(description="Folder for the embedded store and the demo keys")] = Path("var")
     demo: Annotated[bool, Field(description="Keep demo keys in VAR_DIR/demo-keys.json; only on a loopback address")] = False
+    seal_key_file: Annotated[
+        Path | None, Field(description="Private key that seals the record, made where absent; empty: VAR_DIR/seal-key.pem")
+    ] = None
+    seal_seconds: Annotated[float, Field(gt=0, le=3600, description="How often the record's chain is sealed")] = 60.0
+    archive_dir: Annotated[Path | None, Field(description="Folder of the record's archived segments; empty: VAR_DIR/archives")] = None
     lease_seconds: Annotated[
         float, Field(gt=0, le=10, description="How long a worker may trust its memory without looking at the change log")
     ] = 1.0
@@ -69,6 +74,11 @@ class Settings(BaseModel):
             raise ValueError("must name a folder")
         return folder
 
+    @field_validator("seal_key_file", "archive_dir", mode="before")
+    @classmethod
+    def _empty_is_default(cls, path: object) -> object:
+        return None if path == "" else path
+
     @field_validator("ops_networks", "trusted_proxies")
     @classmethod
     def _networks_only(cls, text: str) -> str:
@@ -83,6 +93,20 @@ class Settings(BaseModel):
     @property
     def demo_keys_file(self) -> Path:
         return self.var_dir / "demo-keys.json"
+
+    @property
+    def seal_key(self) -> Path:
+        """The file of the key that seals the record. The database does not hold it."""
+        return self.seal_key_file or self.var_dir / "seal-key.pem"
+
+    @property
+    def seals_folder(self) -> Path:
+        """Where the signed heads and the log of seals are kept, outside the database."""
+        return self.var_dir / "seals"
+
+    @property
+    def archives_folder(self) -> Path:
+        return self.archive_dir or self.var_dir / "archives"
 
     @property
     def metrics_folder(self) -> Path:

@@ -77,6 +77,7 @@ class _Recorder:
         await self._notifications()
         await self._get("/healthz", "/healthz")
         await self._get("/readyz", "/readyz")
+        await self._get("/v1/audit/verify", "/v1/audit/verify")
         await self._office()
         return self._found
 

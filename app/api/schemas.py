@@ -21,6 +21,8 @@ from app.api import answers, office, overrides, problems, uploads
 from app.api.bodies import JSON, BodyTooLarge, WrongMediaType
 from app.api.check import MAX_BODY_BYTES
 from app.api.routes import keys
+from app.audit import record_file
+from app.audit.findings import Report
 from app.engine.model import Decision, Order
 from app.errors import FieldError
 from app.imports.diff import Diff
@@ -38,7 +40,7 @@ A denial is a 200: it is an answer, not an error. Errors are `application/proble
 class Operation(NamedTuple):
     """What a route takes and answers. `body` and `answer`: a type for JSON, or media types for files. `conflict`: it can contradict what is
     there. `open`: it needs no key. `operations`: from elsewhere than this machine and the operations networks it needs one all the same.
-    `not_ready`: it answers that with 503."""
+    `not_ready`: it answers that with 503. `may_miss`: there may be nothing of what is asked for."""
 
     answer: type | tuple[str, ...]
     body: type | tuple[str, ...] | None = None
@@ -47,6 +49,7 @@ class Operation(NamedTuple):
     open: bool = False
     operations: bool = False
     not_ready: bool = False
+    may_miss: bool = False
 
 
 _FILES = tuple(dict.fromkeys((*uploads.TABLE_TYPES, *uploads.TOML_TYPES, *uploads.ZIP_TYPES, uploads.FORM)))
@@ -90,6 +93,8 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("get", "/v1/events"): Operation(("text/event-stream",)),
     ("get", "/v1/notifications"): Operation(answers.NotificationList),
     ("post", "/v1/notifications/{number}/retry"): Operation(answers.NotificationShown, conflict=True),
+    ("get", "/v1/audit/verify"): Operation(Report),
+    ("get", "/v1/audit/export"): Operation((record_file.MEDIA_TYPE, MEDIA_TYPES["xlsx"]), may_miss=True),
     ("get", "/v1/stats"): Operation(answers.Stats),
     ("get", "/healthz"): Operation(answers.Alive, open=True),
     ("get", "/readyz"): Operation(answers.Readiness, open=True, operations=True, not_ready=True),
@@ -168,7 +173,7 @@ def _problem_statuses(described: Mapping[str, Any], operation: Operation) -> lis
         statuses |= {401, 403, 429, 503}
     if parameters:
         statuses |= {422}
-    if any(p["in"] == "path" for p in parameters):
+    if operation.may_miss or any(p["in"] == "path" for p in parameters):
         statuses |= {404}
     if operation.body is not None:
         statuses |= {400, 413, 415, 422}

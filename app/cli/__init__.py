@@ -6,6 +6,7 @@ import os
 
 import click
 
+from app.cli.audit import audit
 from app.cli.doctor import doctor
 from app.cli.keys import keys
 from app.cli.orders import check, explain_command, validate
@@ -23,5 +24,5 @@ def main() -> None:
     os.umask(PRIVATE)
 
 
-for command in (serve, check, explain_command, validate, import_command, migrate_command, keys, doctor):
+for command in (serve, check, explain_command, validate, import_command, migrate_command, keys, audit, doctor):
     main.add_command(command)

@@ -13,6 +13,7 @@ from typing import TypeVar
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.audit.store import Proven, open_store
 from app.errors import SurgateError
 from app.packs.load import Pack, load_pack
 from app.packs.problems import PackError
@@ -41,18 +42,22 @@ def settings_of_environment() -> Settings:
 
 def with_store(use: Callable[[Database], Awaitable[_Result]]) -> _Result:
     """Do something with the store of the settings. What it refuses ends the command with its text."""
-    settings = settings_of_environment()
+    return with_proven(settings_of_environment(), lambda store: use(store.database))
+
+
+def with_proven(settings: Settings, use: Callable[[Proven], Awaitable[_Result]]) -> _Result:
+    """As `with_store`, together with the heads of its chains."""
     try:
         settings.var_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise failure(f"SURGATE_VAR_DIR: {error}", EXIT_WRONG) from None
 
     async def run() -> _Result:
-        database = Database(settings.database)
+        store = open_store(settings)
         try:
-            return await use(database)
+            return await use(store)
         finally:
-            await database.close()
+            await store.database.close()
 
     try:
         return asyncio.run(run())

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
-from app.cli.common import failure, pack_failure, progress_line, with_store
+from app.audit.keyfile import KeyFile
+from app.audit.store import introduce
+from app.cli.common import failure, pack_failure, progress_line, settings_of_environment, with_store
 from app.imports.pack import ImportResult, import_pack
 from app.imports.run import NeedsConfirmation
 from app.imports.steps import Mode
@@ -15,10 +17,16 @@ from app.store.database import Database
 from app.store.migrate import migrate
 
 
+async def _migrate(database: Database) -> None:
+    """The tables, and the public part of the key that seals what is written to them."""
+    await migrate(database)
+    await introduce(database, KeyFile(settings_of_environment().seal_key).current())
+
+
 @click.command(name="migrate")
 def migrate_command() -> None:
     """Bring the store's tables up to date; done again it changes nothing."""
-    with_store(migrate)
+    with_store(_migrate)
     click.echo("数据库已是最新 / the store is up to date")
 
 
@@ -33,7 +41,7 @@ def import_command(pack: Path, dry_run: bool, mode: str, confirm: bool) -> None:
     """Import a hospital's pack, all or nothing; a hospital that is not there yet is made."""
 
     async def run(database: Database) -> ImportResult:
-        await migrate(database)
+        await _migrate(database)
         with progress_line() as progress:
             return await import_pack(database, pack, dry_run, mode=Mode(mode), confirm=confirm, progress=progress)
 

@@ -232,7 +232,7 @@ class Deliverer:
     async def _lay_down(self) -> None:
         try:
             async with self._database.write() as connection:
-                await duties.lay_down(connection, self._worker)
+                await duties.lay_down(connection, DUTY, self._worker)
         except (SQLAlchemyError, OSError) as error:
             # Nothing is lost: the lease runs out by itself.
             _log.warning("the duties could not be laid down: %s", type(error).__name__)

@@ -20,6 +20,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.audit.keyfile import KeyFile, SealKeyUnusable
 from app.notify.targets import hours_without
 from app.settings import SQLITE, Settings
 from app.store import hospitals, keys, outbox, tables
@@ -44,7 +45,7 @@ class Finding(NamedTuple):
 
 async def examine(settings: Settings) -> list[Finding]:
     """Look at everything that a service with these settings needs."""
-    findings = [*_folder(settings.var_dir), *_store_file(settings), *_limits()]
+    findings = [*_folder(settings.var_dir), *_store_file(settings), *_seal_key(settings), *_limits()]
     findings += await _store(settings)
     findings += await asyncio.to_thread(lambda: list(_listening(settings)))
     return findings
@@ -86,6 +87,21 @@ def _store_file(settings: Settings) -> Iterator[Finding]:
     if kind in NETWORK_FILE_SYSTEMS:
         told = f"{path} 位于网络文件系统 {kind} / is on a network file system"
         yield Finding("wrong", "数据库位置 the store's place", told, "放到本机磁盘 / WAL needs a disk of this machine: set SURGATE_VAR_DIR")
+
+
+def _seal_key(settings: Settings) -> Iterator[Finding]:
+    what = "签封密钥 seal key"
+    path = settings.seal_key
+    if not path.exists():
+        yield Finding("note", what, f"{path} 尚不存在 / is not there yet", "surgate serve 或 surgate migrate 会创建 / makes it")
+        return
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        yield Finding("wrong", what, f"{path} {mode:o}", f"chmod 600 {path}")
+    try:
+        yield Finding("good", what, f"指纹 fingerprint {KeyFile(path).current().fingerprint}")
+    except SealKeyUnusable as error:
+        yield Finding("wrong", what, str(error), "从备份恢复该文件 / restore the file from its backup")
 
 
 def _path(settings: Settings) -> Path:

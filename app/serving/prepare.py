@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.audit.keyfile import SealKeyUnusable
+from app.audit.store import introduce, open_store
 from app.errors import SurgateError
 from app.imports.pack import import_pack
 from app.packs.load import SHIPPED_PACKS
@@ -40,9 +42,13 @@ async def prepare(settings: Settings, tell: Callable[[str], None]) -> Prepared:
         _empty(settings)
     except OSError as error:
         raise NotPrepared(f"SURGATE_VAR_DIR: {error}") from None
-    database = Database(settings.database)
+    database, heads = open_store(settings)
     try:
+        await migrate(database)
+        await introduce(database, heads.key_file.current())
         return await _prepare(settings, database, tell)
+    except SealKeyUnusable as error:
+        raise NotPrepared(str(error)) from None
     except (SQLAlchemyError, OSError) as error:
         raise NotPrepared(f"SURGATE_DATABASE_URL: {type(error).__name__}: {getattr(error, 'orig', error)}") from None
     finally:
@@ -50,7 +56,6 @@ async def prepare(settings: Settings, tell: Callable[[str], None]) -> Prepared:
 
 
 async def _prepare(settings: Settings, database: Database, tell: Callable[[str], None]) -> Prepared:
-    await migrate(database)
     if settings.demo and not await _codes(database):
         tell(f"导入演示医院 importing the demo hospital {DEMO_HOSPITAL} …")
         await import_pack(database, SHIPPED_PACKS / DEMO_HOSPITAL, by="surgate serve")

@@ -54,7 +54,7 @@ class Entry(NamedTuple):
 
 async def append(connection: AsyncConnection, hospital: str, links: Sequence[Link]) -> None:
     """Append entries, in this order. The transaction must be one that writes: the head does not move until it ends."""
-    number, last = await head(connection, hospital)
+    follows, before = number, last = await head(connection, hospital)
     rows = []
     for link in links:
         number += 1
@@ -65,7 +65,7 @@ async def append(connection: AsyncConnection, hospital: str, links: Sequence[Lin
         )
     if rows:
         await connection.execute(tables.chain.insert(), rows)
-        note_head(connection, Head(hospital, number, last))
+        note_head(connection, Head(hospital, number, last, follows, before))
 
 
 async def head(connection: AsyncConnection, hospital: str) -> tuple[int, bytes]:

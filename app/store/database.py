@@ -17,11 +17,13 @@ _ENQUEUED = "surgate.enqueued"
 
 
 class Head(NamedTuple):
-    """The last entry of a hospital's chain."""
+    """The last entry of a hospital's chain. `follows` and `before`: number and hash of the one that the transaction's first entry was put after."""
 
     hospital: str
     number: int
     hash: bytes
+    follows: int
+    before: bytes
 
 
 class Database:
@@ -80,7 +82,9 @@ class Database:
 
 def note_head(connection: AsyncConnection, head: Head) -> None:
     """Say within a transaction that writes where a hospital's chain ends when it is committed."""
-    connection.info[_HEADS][head.hospital] = head
+    heads: dict[str, Head] = connection.info[_HEADS]
+    first = heads.get(head.hospital, head)
+    heads[head.hospital] = head._replace(follows=first.follows, before=first.before)
 
 
 def note_enqueued(connection: AsyncConnection) -> None:

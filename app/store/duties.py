@@ -30,6 +30,7 @@ async def hold(connection: AsyncConnection, name: str, worker: str) -> bool:
     return True
 
 
-async def lay_down(connection: AsyncConnection, worker: str) -> None:
-    """A worker stops: others may take its duties at once."""
-    await connection.execute(delete(tables.duties).where(tables.duties.c.worker == worker))
+async def lay_down(connection: AsyncConnection, name: str, worker: str) -> None:
+    """A worker stops: another one may take its duty at once."""
+    table = tables.duties
+    await connection.execute(delete(table).where(table.c.name == name, table.c.worker == worker))

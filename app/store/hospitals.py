@@ -84,6 +84,12 @@ async def version(connection: AsyncConnection, code: str) -> int:
     return found.scalar() or 0
 
 
+async def time_zone(connection: AsyncConnection, code: str) -> ZoneInfo:
+    """The zone of a hospital that is there."""
+    table = tables.hospitals
+    return ZoneInfo((await connection.execute(select(table.c.time_zone).where(table.c.code == code))).scalar_one())
+
+
 async def load(connection: AsyncConnection, code: str) -> Loaded | None:
     """Everything of a hospital, from one consistent state; None where there is no such hospital."""
     itself = await load_itself(connection, code)

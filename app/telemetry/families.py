@@ -62,6 +62,15 @@ OUTBOX_DEAD = Family(
 )
 NOTIFIED = Family("surgate_notifications", "counter", "Tries to deliver a notification", ("kind", "outcome"))
 EVENT_STREAMS = Family("surgate_event_streams", "gauge", "Event streams that are open; not among the requests in flight")
+CHAIN_NUMBER = Family("surgate_chain_number", "gauge", "Last entry of the chain that the worker has signed as its head", ("hospital",))
+SEALED_NUMBER = Family(
+    "surgate_sealed_number", "gauge", "Entry of the chain that the last seal known to the worker vouches for", ("hospital",)
+)
+SEALED_AT = Family("surgate_sealed_timestamp_seconds", "gauge", "When the head that was sealed last was signed", ("hospital",))
+SEAL_FAILURES = Family("surgate_seal_failures", "counter", "Heads or seals of the chain that could not be written")
+CHAIN_BREAKS = Family(
+    "surgate_chain_breaks", "counter", "Signs of tampering met while heads were written: surgate audit verify tells where"
+)
 
 FAMILIES = (
     DECISIONS,
@@ -85,4 +94,9 @@ FAMILIES = (
     OUTBOX_DEAD,
     NOTIFIED,
     EVENT_STREAMS,
+    CHAIN_NUMBER,
+    SEALED_NUMBER,
+    SEALED_AT,
+    SEAL_FAILURES,
+    CHAIN_BREAKS,
 )

@@ -134,6 +134,9 @@ class Meters:
         self._reasons: dict[str, Counter] = {}
         self._versions: dict[str, Gauge] = {}
         self._overrides: dict[tuple[str, ...], Gauge] = {}
+        self.seal_failures = Counter(self.memory, families.SEAL_FAILURES)
+        self.chain_breaks = Counter(self.memory, families.CHAIN_BREAKS)
+        self._chains: dict[tuple[str, str], Gauge] = {}
         self._requests: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         Gauge(self.memory, families.STARTED).set(time.time())
         Counter(self.memory, families.STARTS).add()
@@ -210,6 +213,21 @@ class Meters:
         if key not in self._notified:
             self._notified[key] = Counter(self.memory, families.NOTIFIED, kind, outcome)
         self._notified[key].add()
+
+    def chain_number(self, hospital: str, number: int) -> None:
+        """The head of a hospital's chain was signed at that number."""
+        self._of_chain(families.CHAIN_NUMBER, hospital).set(number)
+
+    def sealed(self, hospital: str, number: int, at: datetime) -> None:
+        """A hospital's chain is sealed up to that number, by a head signed at that instant."""
+        self._of_chain(families.SEALED_NUMBER, hospital).set(number)
+        self._of_chain(families.SEALED_AT, hospital).set(at.timestamp())
+
+    def _of_chain(self, family: Family, hospital: str) -> Gauge:
+        gauge = self._chains.get((family.name, hospital))
+        if gauge is None:
+            gauge = self._chains[family.name, hospital] = Gauge(self.memory, family, hospital)
+        return gauge
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request was answered. `route`: its template, never the path itself."""

@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from app.api.routes import (
+    audit,
     cases,
     changes,
     checks,
@@ -40,4 +41,5 @@ ROUTERS: tuple[APIRouter, ...] = (
     exports.router,
     events.router,
     notifications.router,
+    audit.router,
 )

@@ -40,11 +40,12 @@ async def ready(request: Request) -> Response:
         for code, live in sorted(gateway.live.hospitals.items())
     )
     hospitals = Dependency("up" if matrix else "down", 0.0, "" if matrix else "no hospital: surgate import PACK_DIR")
+    seals = Dependency("down" if gateway.heads.failing else "up", 0.0, gateway.heads.failing)
     is_ready = store.status == "up" and bool(matrix)
     state = Readiness(
         status="ready" if is_ready else "not_ready",
         degraded=any(live.matrix.state.degraded for live in gateway.live.hospitals.values()),
-        dependencies={"store": store, "hospitals": hospitals},
+        dependencies={"store": store, "hospitals": hospitals, "seals": seals},
         matrix=matrix,
         waiting=gateway.ledger.waiting,
     )

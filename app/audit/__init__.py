@@ -1,0 +1,1 @@
+"""The proof that the record is whole: signed heads and seals of the chain, verification, export, archives."""
