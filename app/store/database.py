@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sqlalchemy import event
@@ -12,8 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 BUSY_TIMEOUT_MS = 30_000
 """How long a writer waits for another process's transaction before it fails. A disk may stall for over ten seconds."""
 
-_HEADS = "surgate.heads"
-_ENQUEUED = "surgate.enqueued"
+_NOTED = "surgate.noted"
 
 
 class Head(NamedTuple):
@@ -24,6 +24,14 @@ class Head(NamedTuple):
     hash: bytes
     follows: int
     before: bytes
+
+
+@dataclass
+class _Noted:
+    """What a transaction says is to be told when it is committed."""
+
+    heads: dict[str, Head] = field(default_factory=dict)
+    enqueued: bool = False
 
 
 class Database:
@@ -55,9 +63,7 @@ class Database:
         afterwards.
         """
         async with self.engine.connect() as connection:
-            heads: dict[str, Head] = {}
-            connection.info[_HEADS] = heads
-            connection.info[_ENQUEUED] = False
+            noted = connection.info[_NOTED] = _Noted()
             try:
                 if prepare is not None:
                     async with connection.begin():
@@ -68,11 +74,10 @@ class Database:
             finally:
                 if prepare is not None:
                     await connection.invalidate()  # temporary tables live as long as their connection
-            enqueued = connection.info[_ENQUEUED]
         if self._committed is not None:
-            for head in heads.values():
+            for head in noted.heads.values():
                 self._committed(head)
-        if self._enqueued is not None and enqueued:
+        if self._enqueued is not None and noted.enqueued:
             self._enqueued()
 
     async def close(self) -> None:
@@ -82,14 +87,14 @@ class Database:
 
 def note_head(connection: AsyncConnection, head: Head) -> None:
     """Say within a transaction that writes where a hospital's chain ends when it is committed."""
-    heads: dict[str, Head] = connection.info[_HEADS]
+    heads: dict[str, Head] = connection.info[_NOTED].heads
     first = heads.get(head.hospital, head)
     heads[head.hospital] = head._replace(follows=first.follows, before=first.before)
 
 
 def note_enqueued(connection: AsyncConnection) -> None:
     """Say within a transaction that writes that the outbox holds something new when it is committed."""
-    connection.info[_ENQUEUED] = True
+    connection.info[_NOTED].enqueued = True
 
 
 def _prepare(connection: Any, _record: Any) -> None:
