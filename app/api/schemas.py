@@ -22,7 +22,7 @@ from app.api.bodies import JSON, BodyTooLarge, WrongMediaType
 from app.api.check import MAX_BODY_BYTES
 from app.api.routes import keys
 from app.audit import record_file
-from app.audit.findings import Report
+from app.audit.findings import Verification
 from app.engine.model import Decision, Order
 from app.errors import FieldError
 from app.imports.diff import Diff
@@ -93,7 +93,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("get", "/v1/events"): Operation(("text/event-stream",)),
     ("get", "/v1/notifications"): Operation(answers.NotificationList),
     ("post", "/v1/notifications/{number}/retry"): Operation(answers.NotificationShown, conflict=True),
-    ("get", "/v1/audit/verify"): Operation(Report),
+    ("get", "/v1/audit/verify"): Operation(Verification),
     ("get", "/v1/audit/export"): Operation((record_file.MEDIA_TYPE, MEDIA_TYPES["xlsx"]), may_miss=True),
     ("get", "/v1/stats"): Operation(answers.Stats),
     ("get", "/healthz"): Operation(answers.Alive, open=True),

@@ -80,7 +80,7 @@ class TrustedKey(Value, frozen=True):
     counts: bool
 
 
-class Report(Value, frozen=True):
+class Verification(Value, frozen=True):
     """Whether a hospital's record is whole, and where it is not. `entries`: how many were looked at, from `first` to `last`, in archives and in the database;
     `sealed_until`: up to which entry a valid seal vouches; `seals`: how many were held against the chain; `purged_until`: entries up to that one
     have passed their retention and are gone; `more`: findings that are not listed."""

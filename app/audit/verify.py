@@ -16,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit import archive_file
-from app.audit.findings import MAX_FINDINGS, ChainHead, Findings, Report, TrustedKey
+from app.audit.findings import MAX_FINDINGS, ChainHead, Findings, TrustedKey, Verification
 from app.audit.heads import DamagedHead, Heads
 from app.audit.records import BATCH, STAYS, digest_of, entries_between, found_for, plain, strangers, stray_terms
 from app.audit.seal import Keyring, KeyRow, Seal, instant
@@ -42,7 +42,7 @@ class _Parts(NamedTuple):
     archives: Path
 
 
-async def verify(database: Database, outside: Outside, hospital: str) -> Report:
+async def verify(database: Database, outside: Outside, hospital: str) -> Verification:
     """Verify a hospital's record. Raises what the store raises where it cannot be read."""
     # What is outside is looked at first: what is committed meanwhile can only make the chain longer than it says.
     findings = Findings(hospital)
@@ -72,10 +72,10 @@ async def hospitals_known(database: Database, heads: Heads) -> list[str]:
     return sorted(codes | set(heads.hospitals()))
 
 
-def _report(parts: _Parts, keyring: Keyring, archives: Sequence[Any]) -> Report:
+def _report(parts: _Parts, keyring: Keyring, archives: Sequence[Any]) -> Verification:
     findings, walk = parts.findings, parts.walk
     purged = max([a.last for a in archives if a.purged_at is not None], default=0)
-    return Report(
+    return Verification(
         hospital=findings.hospital,
         whole=not findings.listed,
         verified_at=instant(),

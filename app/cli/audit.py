@@ -17,7 +17,7 @@ import msgspec
 
 from app.audit import archive as archives
 from app.audit import record_file
-from app.audit.findings import AuditFinding, Report
+from app.audit.findings import AuditFinding, Verification
 from app.audit.record_file import Range
 from app.audit.rotate import rotate
 from app.audit.seal import SealKey
@@ -50,7 +50,7 @@ def verify_command(hospital: str | None, trusted: Sequence[str], as_json: bool) 
     """Say whether the record is whole, and where it is not. Exits with 1 where anything was found."""
     settings = settings_of_environment()
 
-    async def run(store: Proven) -> list[Report]:
+    async def run(store: Proven) -> list[Verification]:
         outside = Outside(store.heads, settings.archives_folder, trusted)
         known = await hospitals_known(store.database, store.heads)
         if hospital is not None and hospital not in known:
@@ -168,7 +168,7 @@ def _tell_archives(what: str, made: Sequence[archives.Archived]) -> None:
         click.echo("没有可处理的记录 / nothing to do")
 
 
-def _told(report: Report) -> str:
+def _told(report: Verification) -> str:
     lines = [_finding(finding) for finding in report.findings]
     if report.more:
         lines.append(f"  … 另有 {report.more} 处 / and {report.more} more")

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from app.audit.findings import Report
+from app.audit.findings import Verification
 from app.audit.seal import instant
 from app.audit.store import Proven, open_store
 from app.audit.verify import Outside, verify
@@ -143,10 +143,10 @@ class Kept:
             await connection.execute(tables.overrides.update().values(state="justified"))
         await store.database.close()
 
-    def verify(self, *trusted: str) -> Report:
+    def verify(self, *trusted: str) -> Verification:
         return asyncio.run(self._verify(trusted))
 
-    async def _verify(self, trusted: tuple[str, ...]) -> Report:
+    async def _verify(self, trusted: tuple[str, ...]) -> Verification:
         store = self.open()
         try:
             return await verify(store.database, Outside(store.heads, self.settings.archives_folder, trusted), HOSPITAL)

@@ -12,7 +12,7 @@ import jsonschema_rs
 import pytest
 from openpyxl import load_workbook
 
-from app.audit.findings import TEXTS, Report
+from app.audit.findings import TEXTS, Verification
 from app.engine.model import Checkpoint
 from app.main import Gateway
 from app.settings import Settings
@@ -59,7 +59,7 @@ async def test_the_report_is_of_its_schema_and_names_the_place(
     assert (finding["what"], finding["place"]["number"], finding["place"]["kind"]) == ("record_changed", 3, "decision")
     assert (finding["message"]["zh"], finding["message"]["en"]) == TEXTS["record_changed"]
     document = gateway.app.openapi()
-    schema = document["components"]["schemas"][Report.__name__]
+    schema = document["components"]["schemas"][Verification.__name__]
     jsonschema_rs.Draft202012Validator({**schema, "components": document["components"]}).validate(broken)
 
 

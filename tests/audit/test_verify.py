@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from app.audit.findings import Report
+from app.audit.findings import Verification
 from app.audit.keyfile import KeyFile
 from app.store import chain
 from tests.audit.conftest import HOSPITAL, Entry, Kept
 
 
-def found(report: Report) -> set[tuple[str, int | None, int | None, str | None]]:
+def found(report: Verification) -> set[tuple[str, int | None, int | None, str | None]]:
     """What, from and to which entry, which record."""
     assert report.whole == (not report.findings)
     return {(f.what, f.place.number, f.place.last, f.place.ref) for f in report.findings}
