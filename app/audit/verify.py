@@ -24,6 +24,7 @@ from app.audit.walk import SealWalk, Walk
 from app.store import chain, tables
 from app.store.chain import Entry
 from app.store.database import Database
+from app.store.overrides import KEPT
 
 
 class Outside(NamedTuple):
@@ -217,15 +218,30 @@ def _follows(row: Mapping[Any, Any], steps: Sequence[Mapping[Any, Any]]) -> bool
     """Whether an override's row is what its steps make of it."""
     if not steps or steps[0]["action"] != "open":
         return False
+    details = [_document(step["detail"]) for step in steps]
+    kept = details[0] if isinstance(details[0], dict) else {}
     taken_over_by = [step["by"] for step in steps if step["action"] == "takeover"]
-    made = {
+    reminded_at = [step["at"] for step in steps if step["action"] == "remind"]
+    due = [detail["review_due_at"] for detail in details if isinstance(detail, dict) and "review_due_at" in detail]
+    made = {name: kept.get(name) for name in KEPT} | {
+        "review_due_at": due[-1] if due else None,
         "state": steps[-1]["state"],
         "reported": any(step["action"] == "report" for step in steps),
         "taken_over_by": taken_over_by[-1] if taken_over_by else None,
+        "reminders": len(reminded_at),
+        "reminded_at": reminded_at[-1] if reminded_at else None,
         "declared_by": steps[0]["by"],
         "at": steps[0]["at"],
     }
-    return all(row[name] == value for name, value in made.items())
+    return all((_document(row[name]) if isinstance(value, list) else row[name]) == value for name, value in made.items())
+
+
+def _document(text: Any) -> Any:
+    """A JSON document; None for what is none: somebody has written there."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, TypeError, UnicodeError):
+        return None
 
 
 async def _without_override(connection: AsyncConnection, hospital: str) -> list[str]:

@@ -116,6 +116,24 @@ class Waiting(NamedTuple):
     overdue: int
 
 
+KEPT = (
+    "decision_id",
+    "case_id",
+    "day",
+    "hour",
+    "department",
+    "reason_code",
+    "reason",
+    "late",
+    "review_due_at",
+    "flags",
+    "participants",
+    "operators",
+    "codes",
+)
+"""Columns of an override that its opening step keeps in its detail. They stay as they are, but for the due time of a review that is opened again."""
+
+
 async def open_all(connection: AsyncConnection, hospital: str, openings: Sequence[Opening]) -> None:
     """Open overrides within the transaction that records their decisions, after these."""
     for opening in openings:
@@ -129,7 +147,7 @@ async def open_all(connection: AsyncConnection, hospital: str, openings: Sequenc
                 opening.at,
                 opening.at,
                 opening.key_id,
-                detail={"flags": opening.flags, "patterns": opening.patterns},
+                detail=_kept(opening) | {"patterns": opening.patterns},
             )
         ]
         if opening.reported_at is not None:
@@ -268,25 +286,18 @@ def _conditions(filters: Filters, now: str) -> list[ColumnElement[bool]]:
 
 
 def _row(hospital: str, opening: Opening) -> dict[str, Any]:
+    kept = {name: msgspec.json.encode(value) if name in _DOCUMENTS else value for name, value in _kept(opening).items()}
     reported = opening.reported_at is not None
-    return {
+    return kept | {
         "id": opening.id,
         "hospital": hospital,
-        "decision_id": opening.decision_id,
-        "case_id": opening.case_id,
         "at": opening.at,
-        "day": opening.day,
-        "hour": opening.hour,
-        "department": opening.department,
         "declared_by": opening.declared_by,
-        "reason_code": opening.reason_code,
-        "reason": opening.reason,
         "state": OverrideState.REPORTED if reported else OverrideState.PENDING_REPORT,
         "reported": reported,
-        "late": opening.late,
-        "review_due_at": opening.review_due_at,
-        "flags": msgspec.json.encode(opening.flags),
-        "participants": msgspec.json.encode(opening.participants),
-        "operators": msgspec.json.encode(opening.operators),
-        "codes": msgspec.json.encode(opening.codes),
     }
+
+
+def _kept(opening: Opening) -> dict[str, Any]:
+    """What the opening step keeps of the override, so that the proof covers it."""
+    return {name: getattr(opening, name) for name in KEPT}

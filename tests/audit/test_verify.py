@@ -266,6 +266,11 @@ def test_a_removed_seal_is_found(kept: Kept) -> None:
         (lambda kept: kept.run("UPDATE overrides SET state = 'justified'"), "override_changed"),
         (lambda kept: kept.run("UPDATE overrides SET reported = 0"), "override_changed"),
         (lambda kept: kept.run("UPDATE overrides SET taken_over_by = '100007'"), "override_changed"),
+        (lambda kept: kept.run("UPDATE overrides SET participants = '[]'"), "override_changed"),
+        (lambda kept: kept.run("UPDATE overrides SET participants = 'x'"), "override_changed"),
+        (lambda kept: kept.run("UPDATE overrides SET reason = 'another one'"), "override_changed"),
+        (lambda kept: kept.run("UPDATE overrides SET review_due_at = '2099-01-01T00:00:00.000000+00:00'"), "override_changed"),
+        (lambda kept: kept.run("UPDATE overrides SET reminders = 9"), "override_changed"),
         (lambda kept: kept.run("DELETE FROM overrides"), "record_missing"),
     ],
 )
