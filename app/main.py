@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import AsyncIterator
@@ -31,6 +32,9 @@ from app.store.decisions import Ledger
 from app.telemetry.logs import AccessLog, request_id
 from app.telemetry.meters import Meters
 
+FILES_AT_ONCE = 1
+"""Imports and exports that a worker works on; the others wait. One of 400,000 rows takes a core and hundreds of MiB for a while."""
+
 
 class Gateway:
     """One worker: its adapters, and the ASGI application in front of them."""
@@ -45,6 +49,7 @@ class Gateway:
             self.database, f"{os.getpid()}-{os.urandom(4).hex()}", settings.lease_seconds, settings.follow_seconds, self.meters
         )
         self.ledger = Ledger(self.database, self.meters)
+        self.files = asyncio.Semaphore(FILES_AT_ONCE)
         self.guard = Guard(self.live, settings.failed_keys_per_minute)
         self.authorizer = Authorizer(self.live, self.ledger, settings.max_waiting_checks, self.meters)
         self.app = self._app()

@@ -33,9 +33,11 @@ async def export_file(
     """Secrets of notifications are not exported."""
     if kind not in IMPORT_KINDS:
         raise NotFound(f"没有此类导出 / no export of {kind[:64]!r}; there are {', '.join(IMPORT_KINDS)}")
-    async with gateway_of(request).database.read() as connection:
-        current = await read_current(connection, key.hospital, needed_tables(kind))
-    made = await asyncio.to_thread(export, kind, current, asked.form)
+    gateway = gateway_of(request)
+    async with gateway.files:
+        async with gateway.database.read() as connection:
+            current = await read_current(connection, key.hospital, needed_tables(kind))
+        made = await asyncio.to_thread(export, kind, current, asked.form)
     headers = {
         "content-disposition": f'attachment; filename="{key.hospital}-{kind}.{made.suffix}"',
         "x-matrix-version": str(current.version),

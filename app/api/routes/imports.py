@@ -52,8 +52,10 @@ async def import_file(
     author = acting_person(key, asked.by) if asked.by or key.staff else key.client
     data = await read_upload(request, ZIP_TYPES if kind == PACK else TOML_TYPES if kind == TECHNOLOGIES else TABLE_TYPES)
     job = Job(key.hospital, kind, author, asked.mode, asked.dry_run, asked.confirm, asked.reason, asked.document_no)
+    gateway = gateway_of(request)
     try:
-        return answer(await run(gateway_of(request).database, job, _reader(kind, data)))
+        async with gateway.files:
+            return answer(await run(gateway.database, job, _reader(kind, data)))
     except PackError as error:
         raise bad_file(error) from None
 
