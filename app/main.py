@@ -39,6 +39,9 @@ from app.store.decisions import Ledger
 from app.telemetry.logs import AccessLog, request_id
 from app.telemetry.meters import Meters
 
+FILES_AT_ONCE = 1
+"""Imports and exports that a worker works on; the others wait. One of 400,000 rows takes a core and hundreds of MiB for a while."""
+
 
 class Gateway:
     """One worker: its adapters, and the ASGI application in front of them."""
@@ -54,6 +57,7 @@ class Gateway:
         self.sealer = Sealer(self.database, self.heads, worker, settings.seal_seconds, self.meters)
         self.ledger = Ledger(self.database, self.meters)
         self.verifying = asyncio.Lock()
+        self.files = asyncio.Semaphore(FILES_AT_ONCE)
         self.guard = Guard(self.live, settings.failed_keys_per_minute)
         openings = Openings(self.database, notices)
         self.authorizer = Authorizer(self.live, self.ledger, openings, settings.max_waiting_checks, self.meters)

@@ -16,9 +16,10 @@ from app.serving.prepare import Prepared, prepare
 from app.serving.sockets import PortTaken, listen
 from app.serving.supervisor import NotStarted, Supervisor
 from app.settings import Settings
+from app.shipped import shipped
 from app.telemetry.logs import configure
 
-EXAMPLE = "docs/example-order.json"
+EXAMPLE = "example-order.json"
 
 
 @click.command()
@@ -57,8 +58,8 @@ def _announce(settings: Settings, prepared: Prepared) -> None:
 
 
 def _example() -> Path:
-    here = Path(EXAMPLE)
-    return here if here.is_file() else Path(__file__).resolve().parents[2] / EXAMPLE
+    here = Path("docs", EXAMPLE)
+    return here if here.is_file() else shipped("docs") / EXAMPLE
 
 
 _EXAMPLE_OPTIONS = f"-H 'Content-Type: application/json' --data-binary '@{_example()}'"

@@ -18,11 +18,10 @@ from app.packs.tables import ALIASES, CATALOG, CREDENTIALS, GRANTS, STAFF, TABLE
 from app.packs.technologies import Given, build, merge, read_technologies
 from app.packs.texts import Nearest
 from app.packs.toml_tables import TomlTable, parse_toml
+from app.shipped import shipped
 
-_APP = Path(__file__).resolve().parents[1]
-SHIPPED_PACKS = next((folder for folder in (_APP / "shipped_packs", _APP.parent / "packs") if folder.is_dir()), _APP.parent / "packs")
-"""The packs that come with the project: national and provincial ones to build on, and demo hospitals. The first is where an installed
-package has them, the second where the sources do."""
+SHIPPED_PACKS = shipped("packs")
+"""The packs that come with the project: national and provincial ones to build on, and demo hospitals."""
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 """Of one file: 400,000 grants are about 40 MiB of CSV."""

@@ -1,4 +1,5 @@
-"""A grant that is entered by hand, read by the same reader as a row of `grants.csv`: what a file may say, a call may, and nothing else."""
+"""A grant that is entered by hand, read by the same reader as a row of `grants.csv`: what a file may not say, a call may not, nor what a file is
+warned of."""
 
 from __future__ import annotations
 
@@ -28,8 +29,9 @@ def read_grant(columns: Mapping[str, object], hospital: Hospital, names: Mapping
     problems = Problems()
     sheet = Sheet("", _rows(columns), 1, problems, padded=False)
     found = read_grants(Source(GRANTS, sheet, hospital.department_aliases, problems), references)
-    if problems.count:
-        raise BadInput([_field_error(problem, columns, references) for problem in problems.found])
+    # A file is only warned of a scope that is not known here where it says that the grant is suspended or revoked: a call is refused as well.
+    if wrong := [*problems.found, *problems.warnings]:
+        raise BadInput([_field_error(problem, columns, references) for problem in wrong])
     return next(iter(found.values()))[0]
 
 

@@ -85,7 +85,7 @@ class Grants:
             held = await grants.of_person(connection, author.hospital, grant.staff)
             earlier = await _same(connection, author.hospital, grant, held)
             if grant.state is GrantState.ACTIVE and not confirmed:
-                _refuse_what_is_held_back(held_back(grant, [s.grant for s in held], live.compiled, _today(live)))
+                _refuse_what_is_held_back(await asyncio.to_thread(held_back, grant, [s.grant for s in held], live.compiled, _today(live)))
             id_ = earlier.grant.id if earlier is not None else grant.id
             stored = StoredGrant(replace(grant, id=id_), state_by_hand=grant.state is not GrantState.ACTIVE)
             write = grants.add if earlier is None else grants.put
@@ -111,7 +111,7 @@ class Grants:
             return Changed(stored, version)
         live = await self._fresh(author.hospital)
         living = [other.grant for other in others if not other.retired]
-        # In a thread: tens of milliseconds in a large catalog, in which this worker's checks should not stand still.
+        # In a thread, as in `add`: tens of milliseconds in a large catalog, in which this worker's checks should not stand still.
         covering = await asyncio.to_thread(still_covering, stored.grant, living, live.compiled, _today(live))
         return Changed(stored, version, covering)
 

@@ -175,6 +175,16 @@ async def test_a_grant_that_cannot_be_is_refused_by_field(call: Call, change: di
     assert says in response.json()["errors"][0]["message"]
 
 
+@pytest.mark.parametrize("state", ["active", "suspended", "revoked"])
+@pytest.mark.parametrize("scope", [("code", "35.7100"), ("item", "WKJDXX3.9"), ("technology", "G99"), ("technology", "G11")])
+async def test_a_scope_that_is_not_known_is_refused_in_whatever_state(call: Call, scope: tuple[str, str], state: str) -> None:
+    response = await call("POST", "/v1/grants", NEW | {"scope_type": scope[0], "scope": scope[1], "state": state})
+    assert response.status_code == 422, response.text
+    assert _fields(response) == {"scope"}
+    unknown = "invalid" if scope[1] == "G11" else "unknown"
+    assert [error["code"] for error in response.json()["errors"]] == [unknown]
+
+
 async def test_every_wrong_column_is_named(call: Call) -> None:
     wrong = NEW | {"staff": "nobody", "scope": "99.99", "valid_to": "2020-01-01"}
     assert _fields(await call("POST", "/v1/grants", wrong)) == {"staff", "scope", "valid_to"}

@@ -7,9 +7,9 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
-from app.api.http import DEFAULT_LIMIT, MAX_LIMIT, Page, answer, caller, cursor_of, gateway_of, position_of
+from app.api.http import Page, answer, caller, cursor_of, gateway_of, position_of
 from app.api.office import change_shown
-from app.api.queries import Instant
+from app.api.queries import Instant, Paged
 from app.errors import BadInput, FieldError
 from app.store import changes as store
 from app.store.keys import Key, Role
@@ -20,23 +20,25 @@ Reader = Annotated[Key, caller(Role.MEDICAL_AFFAIRS, Role.AUDITOR)]
 Version = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
+class ChangesAsked(Paged):
+    """What changes are looked for by; all that is given must hold."""
+
+    since: Instant | None = None
+    kind: str | None = None
+    subject: str | None = None
+
+
 @router.get("", summary="List changes, newest first, filtered by time, kind and subject")
-async def list_changes(
-    request: Request,
-    key: Reader,
-    since: Instant | None = None,
-    kind: str | None = None,
-    subject: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
-    cursor: str | None = None,
-) -> Response:
+async def list_changes(request: Request, asked: Annotated[ChangesAsked, Query()], key: Reader) -> Response:
     gateway = gateway_of(request)
     zone = gateway.live.hospitals[key.hospital].compiled.time_zone
     async with gateway.database.read() as connection:
-        found = await store.entries(connection, key.hospital, since, kind, subject, _before(cursor), limit + 1)
-    following = cursor_of((found[limit - 1].version,)) if len(found) > limit else None
-    shown = [change_shown(msgspec.structs.replace(entry, at=entry.at.astimezone(zone))) for entry in found[:limit]]
-    return answer(Page(shown, following))
+        found = await store.entries(
+            connection, key.hospital, asked.since, asked.kind, asked.subject, _before(asked.cursor), asked.limit + 1
+        )
+    page = found[: asked.limit]
+    following = cursor_of((page[-1].version,)) if len(found) > len(page) else None
+    return answer(Page([change_shown(msgspec.structs.replace(entry, at=entry.at.astimezone(zone))) for entry in page], following))
 
 
 def _before(cursor: str | None) -> int | None:

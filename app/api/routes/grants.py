@@ -6,9 +6,11 @@ from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field
 
-from app.api.http import DEFAULT_LIMIT, MAX_LIMIT, Page, answer, caller, cursor_of, gateway_of, position_of, read_json
+from app.api.http import Page, answer, caller, cursor_of, gateway_of, position_of, read_json
 from app.api.office import Because, NewGrant, Renewed, author_of, grant_changed, grant_shown, grant_stopped
+from app.api.queries import Paged
 from app.engine.codes import MalformedCode, normalize_procedure
 from app.engine.model import GrantState, ScopeType
 from app.errors import BadInput, FieldError, NotFound
@@ -21,22 +23,23 @@ router = APIRouter(prefix="/v1/grants", tags=["grants"])
 Office = Annotated[Key, caller(Role.MEDICAL_AFFAIRS)]
 
 
+class GrantsAsked(Paged):
+    """What grants are looked for by; all that is given must hold."""
+
+    staff: str | None = None
+    scope: Annotated[str | None, Field(description="A procedure code in any spelling")] = None
+    scope_type: ScopeType | None = None
+    state: GrantState | None = None
+
+
 @router.get("", summary="List grants by staff number, filtered")
-async def list_grants(
-    request: Request,
-    key: Office,
-    staff: str | None = None,
-    scope: str | None = None,
-    scope_type: ScopeType | None = None,
-    state: GrantState | None = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
-    cursor: str | None = None,
-) -> Response:
-    wanted = store.Filter(staff, None if scope is None else _spellings(scope), scope_type, state)
+async def list_grants(request: Request, asked: Annotated[GrantsAsked, Query()], key: Office) -> Response:
+    wanted = store.Filter(asked.staff, None if asked.scope is None else _spellings(asked.scope), asked.scope_type, asked.state)
     async with gateway_of(request).database.read() as connection:
-        found = await store.page(connection, key.hospital, wanted, _position(cursor), limit + 1)
-    last = found[limit - 1].grant if len(found) > limit else None
-    return answer(Page([grant_shown(one) for one in found[:limit]], None if last is None else cursor_of((last.staff, last.id))))
+        found = await store.page(connection, key.hospital, wanted, _position(asked.cursor), asked.limit + 1)
+    page = found[: asked.limit]
+    last = page[-1].grant if len(found) > len(page) else None
+    return answer(Page([grant_shown(one) for one in page], None if last is None else cursor_of((last.staff, last.id))))
 
 
 @router.get("/{grant_id}", summary="One grant")

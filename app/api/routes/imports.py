@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
+from fastapi import Query as QueryOf
+from pydantic import Field
 
 from app.api.http import acting_person, answer, caller, gateway_of
+from app.api.queries import Query
 from app.api.uploads import TABLE_TYPES, TOML_TYPES, ZIP_TYPES, read_upload
-from app.errors import BadInput, FieldError, NotFound, RowError
+from app.errors import BadInput, NotFound, RowError
 from app.imports.content import Content, read_table, read_technologies_file
 from app.imports.current import Current
 from app.imports.formats import unpacked
@@ -24,43 +27,37 @@ from app.store.keys import Key, Role
 
 router = APIRouter(prefix="/v1/imports", tags=["imports and exports"])
 
-PARAMETERS = frozenset({"dry_run", "mode", "confirm", "by", "reason", "document_no"})
+Text = Annotated[str, Field(max_length=500)]
 
-Text = Annotated[str, Query(max_length=500)]
+
+class ImportAsked(Query):
+    """How a file is taken. A misspelt `dry_run` is refused: it must not import in earnest."""
+
+    dry_run: bool = False
+    mode: Mode = Mode.MERGE
+    confirm: bool = False
+    by: Annotated[str | None, Field(max_length=64)] = None
+    reason: Text = ""
+    document_no: Text = ""
 
 
 @router.post("/{kind}", summary="Import a file: catalog, aliases, staff, grants, credentials, volumes, technologies, or a whole pack")
 async def import_file(
-    request: Request,
-    key: Annotated[Key, caller(Role.MEDICAL_AFFAIRS)],
-    kind: str,
-    dry_run: bool = False,
-    mode: Mode = Mode.MERGE,
-    confirm: bool = False,
-    by: Annotated[str | None, Query(max_length=64)] = None,
-    reason: Text = "",
-    document_no: Text = "",
+    request: Request, kind: str, asked: Annotated[ImportAsked, QueryOf()], key: Annotated[Key, caller(Role.MEDICAL_AFFAIRS)]
 ) -> Response:
     """Rows are counted as a spreadsheet shows them: the heading is row 1. `merge` adds and changes, `replace` also retires what is absent.
     What loosens something is listed apart and needs `confirm=true` (409 without). `by`: the staff number of who imports."""
     if kind not in IMPORT_KINDS:
         raise NotFound(f"没有此类导入 / no import of {kind[:64]!r}; there are {', '.join(IMPORT_KINDS)}")
-    _refuse_unknown_parameters(request)
-    author = acting_person(key, by) if by or key.staff else key.client
+    author = acting_person(key, asked.by) if asked.by or key.staff else key.client
     data = await read_upload(request, ZIP_TYPES if kind == PACK else TOML_TYPES if kind == TECHNOLOGIES else TABLE_TYPES)
-    job = Job(key.hospital, kind, author, mode, dry_run, confirm, reason, document_no)
+    job = Job(key.hospital, kind, author, asked.mode, asked.dry_run, asked.confirm, asked.reason, asked.document_no)
+    gateway = gateway_of(request)
     try:
-        return answer(await run(gateway_of(request).database, job, _reader(kind, data)))
+        async with gateway.files:
+            return answer(await run(gateway.database, job, _reader(kind, data)))
     except PackError as error:
         raise bad_file(error) from None
-
-
-def _refuse_unknown_parameters(request: Request) -> None:
-    """A misspelt `dry_run` must not import in earnest."""
-    unknown = [name for name in request.query_params if name not in PARAMETERS]
-    if unknown:
-        known = ", ".join(sorted(PARAMETERS))
-        raise BadInput([FieldError(name[:64], "unknown_parameter", f"未知参数 / unknown; known are {known}") for name in unknown])
 
 
 def _reader(kind: str, data: bytes) -> Callable[[Current], Content]:

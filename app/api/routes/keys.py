@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
-from app.api.http import DEFAULT_LIMIT, MAX_LIMIT, Page, answer, caller, cursor_of, gateway_of, position_of, read_json
+from app.api.http import Page, answer, caller, cursor_of, gateway_of, position_of, read_json
+from app.api.queries import Paged
 from app.errors import BadInput, FieldError, NotFound
 from app.store import changes
 from app.store import keys as store
@@ -54,15 +55,14 @@ class Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @router.get("", summary="List the hospital's keys, oldest first")
-async def list_keys(
-    request: Request, key: Admin, limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT, cursor: str | None = None
-) -> Response:
-    after = _position(cursor)
+async def list_keys(request: Request, asked: Annotated[Paged, Query()], key: Admin) -> Response:
+    after = _position(asked.cursor)
     async with gateway_of(request).database.read() as connection:
         mine = await store.load(connection, key.hospital)
     rest = [one for one in mine if after is None or (one.created_at, one.id) > after]
-    following = cursor_of((rest[limit - 1].created_at, rest[limit - 1].id)) if len(rest) > limit else None
-    return answer(Page([_shown(one) for one in rest[:limit]], following))
+    page = rest[: asked.limit]
+    following = cursor_of((page[-1].created_at, page[-1].id)) if len(rest) > len(page) else None
+    return answer(Page([_shown(one) for one in page], following))
 
 
 @router.post("", status_code=201, summary="Make a key; it is told this once")
