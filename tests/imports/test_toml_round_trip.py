@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from zoneinfo import ZoneInfo
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -93,7 +93,6 @@ def _parsed(file: str, data: bytes, problems: Problems) -> TomlTable:
     return top
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.lists(st.tuples(TECHNOLOGY, NOTES), unique_by=lambda one: one[0].id), st.lists(TECHNOLOGY, unique_by=lambda one: one.id))
 def test_technologies(own: list[tuple[Technology, dict[str, object]]], shared: list[Technology]) -> None:
     problems = Problems()
@@ -131,7 +130,6 @@ OFFICE = st.builds(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(
     WORDS,
     st.dictionaries(WORDS.map("科".__add__), WORDS.map("部".__add__), max_size=3),

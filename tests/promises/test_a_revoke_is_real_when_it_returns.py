@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -115,13 +115,19 @@ def test_no_check_that_starts_after_a_suspend_returned_is_allowed(
     ]
     for worker, switch in itertools.product(workers, switches):
         assert hospital.decision(worker, switch) == "allow", switch
-    stop = threading.Event()
+    enough, stop = threading.Event(), threading.Event()
     seed = random.randrange(2**32)
     seen: dict[Switch, list[Seen]] = {switch: [] for switch in switches}
     with ThreadPoolExecutor(len(switches) + CHECKING_THREADS) as pool:
         checking = [pool.submit(_check_until, stop, workers, seen, keys, seed + n) for n in range(CHECKING_THREADS)]
-        flipping = [pool.submit(_flip_until, stop, workers, switch, seen[switch], keys, seed + n) for n, switch in enumerate(switches)]
-        stop.wait(FLIPPED_FOR_SECONDS)
+        flipping = [
+            pool.submit(_flip_until, enough, stop, workers, switch, seen[switch], keys, seed + n) for n, switch in enumerate(switches)
+        ]
+        for future in checking:
+            future.add_done_callback(lambda _: stop.set())  # one that failed must not leave the others waiting for its checks
+        enough.wait(FLIPPED_FOR_SECONDS)
+        enough.set()
+        wait(flipping)
         stop.set()
         flips = [future.result() for future in flipping]
         for future in checking:
@@ -156,12 +162,19 @@ def test_a_frozen_worker_holds_a_suspend_up_for_its_lease_and_allows_nothing_whe
 
 
 def _flip_until(
-    stop: threading.Event, workers: Sequence[Worker], switch: Switch, seen: Sequence[Seen], keys: dict[str, str], seed: int
+    enough: threading.Event,
+    stop: threading.Event,
+    workers: Sequence[Worker],
+    switch: Switch,
+    seen: Sequence[Seen],
+    keys: dict[str, str],
+    seed: int,
 ) -> list[Flip]:
     """Off and on by turns. Each time it stays off until a check was sent and answered meanwhile, however slow the machine is."""
-    chance, flips = random.Random(seed), []
+    chance = random.Random(seed)
+    flips: list[Flip] = []
     with Hospital(keys) as hospital:
-        while not stop.is_set():
+        while not stop.is_set() and not (enough.is_set() and flips):
             before = len(seen)
             hospital.turn(chance.choice(workers), switch.off)
             returned = time.monotonic()
