@@ -11,9 +11,13 @@ from tempfile import TemporaryDirectory
 
 from app.packs.load import HOSPITAL_FILE
 from app.packs.problems import Problems
+from app.packs.workbook import ENTRY_IN_ZIP, USUAL_COMPRESSIONS
 
 MAX_FILES = 200
 """Files of a zip: a pack has about fifteen, and may lie beside those that it builds on."""
+
+MAX_ENTRIES = 10_000
+"""What a zip's directory may list, folders, litter and the parts of workbooks in it too."""
 
 MAX_DEPTH = 3
 """Folders within folders."""
@@ -36,6 +40,9 @@ def unpacked(data: bytes) -> Iterator[Path]:
         PackError: it is no zip, is damaged, or holds what a pack does not.
     """
     problems = Problems()
+    if data.count(ENTRY_IN_ZIP) > MAX_ENTRIES:
+        _refuse_many(problems)
+        raise problems.error()
     with TemporaryDirectory(prefix="surgate-pack-") as temporary:
         # One folder further down, so that "beside the pack" is within the temporary folder too.
         root = Path(temporary) / "zip"
@@ -53,7 +60,7 @@ def unpacked(data: bytes) -> Iterator[Path]:
 def _unpack(packed: zipfile.ZipFile, root: Path, problems: Problems) -> None:
     files = [part for part in packed.infolist() if not part.is_dir() and not _is_litter(part.filename)]
     if len(files) > MAX_FILES:
-        problems.add(PACK_FILE, f"zip 中超过 {MAX_FILES} 个文件。", f"There are more than {MAX_FILES} files in the zip.")
+        _refuse_many(problems)
         return
     left = MAX_UNPACKED_BYTES
     for part in files:
@@ -72,6 +79,10 @@ def _unpack(packed: zipfile.ZipFile, root: Path, problems: Problems) -> None:
             return
 
 
+def _refuse_many(problems: Problems) -> None:
+    problems.add(PACK_FILE, f"zip 中超过 {MAX_FILES} 个文件。", f"There are more than {MAX_FILES} files in the zip.")
+
+
 def _copy(packed: zipfile.ZipFile, part: zipfile.ZipInfo, target: Path, most: int) -> int:
     """The bytes written, counted as they come: what the zip says of sizes is the sender's word. Stops beyond `most`."""
     written = 0
@@ -88,12 +99,13 @@ def _safe_path(part: zipfile.ZipInfo, problems: Problems) -> PurePosixPath | Non
     path = PurePosixPath(name.replace("\\", "/"))
     kind = (part.external_attr >> 16) & _UNIX_TYPE
     inside = not path.is_absolute() and ".." not in path.parts and path.parts and ":" not in name and name.isprintable()
-    if inside and kind in _PLAIN_TYPES and len(path.parts) <= MAX_DEPTH and not part.flag_bits & 1:
+    plain = kind in _PLAIN_TYPES and not part.flag_bits & 1 and part.compress_type in USUAL_COMPRESSIONS
+    if inside and plain and len(path.parts) <= MAX_DEPTH:
         return path
     problems.add(
         PACK_FILE,
-        f"zip 中不能有“{name[:80]!r}”（路径越界、链接、加密或层级过深）。",
-        f"The zip must not hold {name[:80]!r}: a path that leads out, a link, an encrypted file, or too many folders.",
+        f"zip 中不能有“{name[:80]!r}”（路径越界、链接、加密、压缩方式特殊或层级过深）。",
+        f"The zip must not hold {name[:80]!r}: a path that leads out, a link, an encrypted file, an unusual compression, or too many folders.",
     )
     return None
 

@@ -19,6 +19,9 @@ from app.packs.workbook import NumberedCells, is_workbook, open_workbook
 MAX_ROWS = 1_048_576
 """Rows of a table: as many as a spreadsheet has."""
 
+MAX_LINE_CHARS = 1024 * 1024
+"""Of a CSV. Of commas alone, one of 64 MiB would become cells of half a GiB."""
+
 
 class Sheet:
     """A table before its columns are understood. `heading_row` is the heading's row number. `expected` is how many rows there will be
@@ -97,14 +100,21 @@ def _csv_rows(data: bytes, encoding: str) -> Iterator[NumberedCells]:
     number = 0
     try:
         # Decoded piece by piece: as one text, 40 MiB of grants with Chinese in them would take 160.
-        lines = io.TextIOWrapper(io.BytesIO(data), encoding, newline="")
-        for number, cells in enumerate(csv.reader(lines, strict=True), start=1):
+        text = io.TextIOWrapper(io.BytesIO(data), encoding, newline="")
+        for number, cells in enumerate(csv.reader(_lines(text), strict=True), start=1):
             yield number, cells
     except csv.Error as error:
         zh = "引号不配对或单元格过长，从这一行起无法读取。"
         raise SheetError(
             zh, f"A quote is not closed or a cell is too long; nothing can be read from here on ({error}).", number + 1
         ) from error
+
+
+def _lines(text: io.TextIOWrapper) -> Iterator[str]:
+    while line := text.readline(MAX_LINE_CHARS + 1):
+        if len(line) > MAX_LINE_CHARS:
+            raise csv.Error(f"a line of more than {MAX_LINE_CHARS} characters")
+        yield line
 
 
 def _heading(number: int, cells: Sequence[object]) -> tuple[str, ...]:

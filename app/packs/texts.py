@@ -20,12 +20,16 @@ MAX_LOOKED_FOR = 200
 LEAST_LIKENESS = 0.5
 """As `difflib` measures it: S09 is like S02, and T1 just like T3."""
 
+PIECE_BYTES = 1024 * 1024
+"""Of a file that is decoded: while one piece is, no other thread of the process gets on."""
+
 CACHED_WORDS = 65_536
 """Words whose folded form is remembered: the few that fill the columns of a table of 400,000 rows, and the names of people."""
 
 _BLANKS = re.compile(r"\s+")
 _BRACKETS = str.maketrans("[]【】〔〕", "()()()")
 _REPLACEMENT = "\ufffd"
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 def shown(value: object) -> str:
@@ -61,7 +65,7 @@ def encoding_of(file: str, data: bytes, problems: Problems) -> str | None:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         problems.add(file, "文件为 UTF-16 编码，请另存为“CSV UTF-8”。", "The file is in UTF-16. Save it as CSV UTF-8.")
         return None
-    broken = _broken_at(data, "utf-8-sig")
+    broken = _broken_at(data, "utf-8")
     if broken is None:
         return "utf-8-sig"
     if not _mostly_utf8(data):
@@ -79,17 +83,23 @@ def encoding_of(file: str, data: bytes, problems: Problems) -> str | None:
 
 def _broken_at(data: bytes, encoding: str) -> int | None:
     """The first byte that is not in that encoding; None where all are."""
-    try:
-        data.decode(encoding)
-    except UnicodeDecodeError as error:
-        return error.start
+    decoder = codecs.getincrementaldecoder(encoding)()
+    for place in range(0, len(data), PIECE_BYTES):
+        begun = len(decoder.getstate()[0])  # a character may lie across two pieces
+        try:
+            decoder.decode(data[place : place + PIECE_BYTES], final=place + PIECE_BYTES >= len(data))
+        except UnicodeDecodeError as error:
+            return place - begun + error.start
     return None
 
 
 def _mostly_utf8(data: bytes) -> bool:
     """Whether a file that is no valid UTF-8 was meant to be: read as GB18030 its names would be silently garbled, where GB18030 read as
     UTF-8 leaves hardly one character whole."""
-    text = data.decode("utf-8", errors="replace")
-    damaged = text.count(_REPLACEMENT)
-    whole = sum(1 for char in text if char > "\x7f") - damaged
+    damaged = whole = 0
+    for place in range(0, len(data), PIECE_BYTES):
+        text = data[place : place + PIECE_BYTES].decode("utf-8", errors="replace")
+        broken = text.count(_REPLACEMENT)
+        damaged += broken
+        whole += len(_BEYOND_ASCII.findall(text)) - broken
     return whole > damaged

@@ -1,7 +1,7 @@
 """An Excel workbook's first sheet as rows of cells, read by openpyxl.
 
 Reading row by row, openpyxl passes over merged cells: all but the first are blank then, and a blank department means any. So they are looked
-for beforehand. XML that unfolds without end is stopped by expat (2.4.1 and later), and by defusedxml where that is installed.
+for beforehand, when every part is looked through for what would unfold without end.
 """
 
 from __future__ import annotations
@@ -12,18 +12,20 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias
 
 from openpyxl.reader.excel import ExcelReader
 from openpyxl.worksheet.cell_range import CellRange
-from openpyxl.xml.constants import SHEET_MAIN_NS
-from openpyxl.xml.functions import iterparse
 
 from app.packs.problems import Problems, SheetError
 from app.packs.texts import shown
+from app.packs.xml_parts import Part, look_through, too_much
 
 MAX_UNPACKED_BYTES = 512 * 1024 * 1024
 """A workbook is a zip: 400,000 grants unpack to about 200 MiB, and a few kilobytes can be made to unpack to terabytes."""
+
+MAX_PARTS = 5_000
+"""Of a workbook; usual are a dozen."""
 
 MAX_COLUMNS = 64
 """No table has half as many."""
@@ -35,7 +37,12 @@ BATCH_ROWS = 1_000
 """Rows that are taken from openpyxl at once, with its warnings off."""
 
 _ZIP, _OLD_OFFICE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
-_ROW, _MERGED = f"{{{SHEET_MAIN_NS}}}row", f"{{{SHEET_MAIN_NS}}}mergeCell"
+
+ENTRY_IN_ZIP = b"PK\x01\x02"
+"""What each entry of a zip's directory begins with: counted before the directory is read, which takes ten times its size."""
+
+USUAL_COMPRESSIONS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+"""Of others more is unpacked than is asked for."""
 
 NumberedCells: TypeAlias = tuple[int, Sequence[object]]
 """A row's number as the spreadsheet shows it, and the row's cells."""
@@ -60,12 +67,13 @@ def open_workbook(file: str, data: bytes, problems: Problems) -> tuple[Iterator[
     with _openpyxl():
         _refuse_huge(data)
         # What load_workbook() is made of; the workbook alone would not tell where in the zip its sheets are.
-        reader = ExcelReader(io.BytesIO(data), read_only=True, keep_links=False)
+        reader = _Reader(io.BytesIO(data), read_only=True, keep_links=False)
+        reader.archive = archive = _Archive(io.BytesIO(data))
         reader.read()
         sheets: Sequence[Any] = reader.wb.worksheets
         if not sheets:
             raise SheetError("工作簿中没有工作表。", "The workbook has no sheet.")
-        _refuse_merged(reader)
+        _refuse_merged(reader, archive)
         expected = sheets[0].max_row or 0
         for sheet in sheets:
             sheet.reset_dimensions()  # where what a sheet says of its size is wrong, the cells beyond would be left out
@@ -93,25 +101,46 @@ def _openpyxl() -> Iterator[None]:
         ) from error
 
 
+class _Archive(zipfile.ZipFile):
+    """A workbook's zip, every part of which was looked through. One that is long is streamed and never read as a whole."""
+
+    def __init__(self, data: IO[bytes]) -> None:
+        super().__init__(data)
+        self.parts: dict[str, Part] = {}
+        for name in self.namelist():
+            with self.open(name) as part:
+                self.parts[name] = look_through(part)
+
+    def read(self, name: str | zipfile.ZipInfo, pwd: bytes | None = None) -> bytes:
+        if self.parts[name if isinstance(name, str) else name.filename].long:
+            raise too_much()
+        return super().read(name, pwd)
+
+
+class _Reader(ExcelReader):
+    def read_chartsheet(self, sheet: Any, rel: Any) -> None:
+        """It has no rows, and would be read as a whole."""
+
+
 def _refuse_huge(data: bytes) -> None:
+    """By what the zip says of itself: no more than it says is ever unpacked of a part."""
+    if data.count(ENTRY_IN_ZIP) > MAX_PARTS:
+        raise too_much()
     with zipfile.ZipFile(io.BytesIO(data)) as packed:
-        unpacked = sum(part.file_size for part in packed.infolist())
+        parts = packed.infolist()
+    if not {part.compress_type for part in parts} <= USUAL_COMPRESSIONS:
+        raise NotImplementedError("an unusual compression")
+    unpacked = sum(part.file_size for part in parts)
     if unpacked > MAX_UNPACKED_BYTES:
         mebibytes = MAX_UNPACKED_BYTES >> 20
         raise SheetError(f"工作簿解压后超过 {mebibytes} MiB。", f"The workbook unpacks to more than {mebibytes} MiB.")
 
 
-def _refuse_merged(reader: ExcelReader) -> None:
+def _refuse_merged(reader: ExcelReader, archive: _Archive) -> None:
     """Looks for merged cells below the heading of the first sheet."""
     links = (link for _, link in reader.parser.find_sheets() if "chartsheet" not in str(link.Type))
     path = next(str(link.target) for link in links if link.target in reader.valid_files)
-    merged: list[str] = []
-    with reader.archive.open(path) as part:
-        for _, element in iterparse(part):
-            if element.tag == _ROW:
-                element.clear()
-            elif element.tag == _MERGED and CellRange(element.attrib["ref"]).max_row > 1:
-                merged.append(element.attrib["ref"])
+    merged = [ref for ref in archive.parts[path].merged if CellRange(ref).max_row > 1]
     if merged:
         names = shown(", ".join(merged))
         raise SheetError(f"{names} 是合并单元格，请取消合并并逐行填写。", f"{names} are merged cells. Unmerge them and fill in every row.")

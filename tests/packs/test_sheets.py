@@ -12,9 +12,9 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from app.packs import workbook
+from app.packs import sheets, texts, workbook
 from app.packs.load import load_pack
-from app.packs.problems import Problem
+from app.packs.problems import Problem, Problems
 
 from .conftest import PackFolder
 
@@ -114,6 +114,36 @@ def test_damaged_utf8_is_not_read_as_garbled_chinese(pack: PackFolder) -> None:
     (pack.path / "staff.csv").write_bytes(broken)
 
     assert (pack.problem().file, pack.problem().row) == ("staff.csv", 2)
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 5, 7, 64])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
+def test_a_file_is_told_piece_by_piece(monkeypatch: pytest.MonkeyPatch, encoding: str, piece: int) -> None:
+    monkeypatch.setattr(texts, "PIECE_BYTES", piece)
+    text = "工号,姓名\n100234,张三丰𠮷\n"
+    whole = text.encode(encoding)
+    problems = Problems()
+
+    assert texts.encoding_of("staff.csv", whole, problems) == ("gb18030" if encoding == "gb18030" else "utf-8-sig")
+    for place in range(len(whole)):
+        broken = whole[:place] + b"\xff" + whole[place:]
+        assert texts._broken_at(broken, encoding.removesuffix("-sig")) == _first_error(broken, encoding.removesuffix("-sig"))
+
+
+def _first_error(data: bytes, encoding: str) -> int | None:
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError as error:
+        return error.start
+    return None
+
+
+def test_a_line_without_end(pack: PackFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sheets, "MAX_LINE_CHARS", 1000)
+    pack.write("grants.csv", "staff,scope_type,scope,valid_from\n" + "," * 2000 + "\n")
+
+    assert "nothing can be read from here" in pack.problem().message_en
+    assert pack.problem().row == 2
 
 
 def test_utf16_is_said_by_name(pack: PackFolder) -> None:
@@ -355,7 +385,7 @@ def test_a_workbook_with_entities_that_unfold_without_end(pack: PackFolder) -> N
     edit_part(path, "xl/worksheets/sheet1.xml", r"<worksheet ", f'<!DOCTYPE x [<!ENTITY e0 "100234">{folds}]><worksheet ')
     edit_part(path, "xl/worksheets/sheet1.xml", "<t>100234</t>", "<t>&e9;</t>")
 
-    assert "damaged" in pack.problem().message_en
+    assert "document type" in pack.problem().message_en
 
 
 def test_a_workbook_that_unpacks_without_end(pack: PackFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -312,6 +312,26 @@ async def test_a_zip_that_unpacks_to_too_much_is_refused(bring: Import, monkeypa
     assert "MiB" in refused.json()["errors"][0]["message"]
 
 
+async def test_a_zip_that_is_packed_in_an_unusual_way_is_refused(bring: Import) -> None:
+    """Other ways unpack more at once than is asked for."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_BZIP2) as packed:
+        packed.writestr("hospital.toml", b"")
+    refused = await bring("pack", out.getvalue(), "application/zip")
+    assert refused.status_code == 422
+    assert "unusual compression" in refused.json()["errors"][0]["message"]
+
+
+async def test_a_zip_of_very_many_entries_is_refused(bring: Import) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as packed:
+        for number in range(10_001):
+            packed.writestr(f"{number}/", b"")
+    refused = await bring("pack", out.getvalue(), "application/zip")
+    assert refused.status_code == 422
+    assert "more than 200 files" in refused.json()["errors"][0]["message"]
+
+
 async def test_another_hospitals_pack_is_refused(bring: Import) -> None:
     settings = (PACK / "hospital.toml").read_text().replace('code = "wahh"', 'code = "other"')
     refused = await bring("pack", _zip({"hospital.toml": settings.encode()}), "application/zip")
