@@ -24,7 +24,7 @@ from app.engine.model import CaseHistory, Decision, Order, Verdict
 from app.errors import BadInput, Conflict, Overloaded
 from app.explain import Explanation, explain
 from app.overrides.opening import Openings
-from app.store.decisions import Earlier, Ledger, Record, RequestKey
+from app.store.decisions import CaseTaken, Earlier, Ledger, Record, RequestKey
 from app.store.keys import Key
 from app.store.overrides import Opening
 from app.telemetry.meters import Meters
@@ -112,6 +112,13 @@ class Authorizer:
             raise _other_patient(order) from None
 
     async def _recorded(self, order: Order, body: bytes, key: Key) -> bytes:
+        try:
+            return await self._judged(order, body, key)
+        except CaseTaken:
+            # Two first documents of one case came at once, for two patients. The second one is judged again, now that the first is known.
+            return await self._judged(order, body, key)
+
+    async def _judged(self, order: Order, body: bytes, key: Key) -> bytes:
         watch = self._meters.check()
         request = RequestKey(key.hospital, key.client, order.request_id)
         content = hashlib.sha256(_encode_canonically(order)).digest()
@@ -129,7 +136,8 @@ class Authorizer:
         if decision.decision is Verdict.OVERRIDE:
             decision, opening = await self._openings.prepare(order, decision, live, key.id)
         answer = _encode(decision)
-        clash = await self._ledger.record(_record(order, body, content, decision, answer, live, request, key.id, opening))
+        made = _record(order, body, content, decision, answer, live, request, key.id, opening)
+        clash = await self._ledger.record(made._replace(new_case=before.history is None))
         watch.recorded(decision, replayed=clash is not None)
         return answer if clash is None else _replayed(clash, content, order)
 

@@ -7,13 +7,13 @@ answer under its request id, its case's history) is read for all that wait in on
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
 import msgspec
-from sqlalchemy import select, tuple_
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.engine.model import CaseHistory, PastDecision
@@ -26,12 +26,18 @@ from app.telemetry.meters import Meters
 _Waiting = TypeVar("_Waiting")
 _Answer = TypeVar("_Answer")
 
+_log = logging.getLogger("surgate.record")
+
 MAX_GROUP = 256
 """Records in one transaction, and look-ups in one query."""
 
 
 class NotRecorded(Overloaded):
     """The record cannot be written anywhere: the check is not answered."""
+
+
+class CaseTaken(Exception):
+    """The case's first decision was recorded meanwhile, for another patient: what was judged did not see it. To be judged again."""
 
 
 class RequestKey(NamedTuple):
@@ -50,7 +56,8 @@ class Earlier(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One decision, as it is kept. `terms` are what it can be found by: (kind, value); `opening`: the override that is opened with it."""
+    """One decision, as it is kept. `terms` are what it can be found by: (kind, value); `new_case`: it was judged as the first of its case;
+    `opening`: the override that is opened with it."""
 
     id: str
     key: RequestKey
@@ -69,6 +76,7 @@ class Record(NamedTuple):
     answer: bytes
     past: PastDecision
     terms: tuple[tuple[str, str], ...]
+    new_case: bool = False
     opening: Opening | None = None
 
 
@@ -115,6 +123,7 @@ class Ledger:
 
         Raises:
             NotRecorded: it could not be kept.
+            CaseTaken: it was judged as the first of a case that another patient's document has begun meanwhile.
         """
         future: asyncio.Future[Earlier | None] = asyncio.get_running_loop().create_future()
         self._records.put_nowait((record, future))
@@ -126,12 +135,17 @@ class Ledger:
                 with self._meters.commit(len(group), self._records.qsize):
                     async with self._database.write() as connection:
                         clashes = await _write(connection, [record for record, _ in group])
-            except (SQLAlchemyError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, who waits is told, and the next group is written
                 _fail([future for _, future in group], error)
                 continue
             for record, future in group:
-                if not future.done():
-                    future.set_result(clashes.get(record.id))
+                clash = clashes.get(record.id)
+                if future.done():
+                    continue
+                if isinstance(clash, CaseTaken):
+                    future.set_exception(clash)
+                else:
+                    future.set_result(clash)
 
     async def _read_forever(self) -> None:
         while group := await _group(self._lookups):
@@ -139,7 +153,7 @@ class Ledger:
                 async with self._database.read() as connection:
                     earlier = await _earlier(connection, [key for key, _, _ in group])
                     histories = await _histories(connection, {(key.hospital, case_id) for key, case_id, _ in group})
-            except (SQLAlchemyError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, who waits is told, and the next group is read
                 _fail([future for _, _, future in group], error)
                 continue
             for key, case_id, future in group:
@@ -161,27 +175,56 @@ async def _group(queue: asyncio.Queue[_Waiting | None]) -> list[_Waiting]:
 
 
 def _fail(futures: Sequence[asyncio.Future[_Answer]], error: Exception) -> None:
+    # The type alone: the text of an error may hold what a document says of a patient.
+    _log.error("%d checks could not be recorded or looked up: %s", len(futures), type(error).__name__)
     for future in futures:
         if not future.done():
             future.set_exception(NotRecorded(f"{type(error).__name__}"))
 
 
-async def _write(connection: AsyncConnection, group: Sequence[Record]) -> dict[str, Earlier]:
-    """Insert a group. The answers, by record id, that were there before under the same request."""
+async def _write(connection: AsyncConnection, group: Sequence[Record]) -> dict[str, Earlier | CaseTaken]:
+    """Insert a group. By record id: the answer that was there before under the same request, or that its case is taken."""
     first: dict[RequestKey, Record] = {}
     for record in group:
         first.setdefault(record.key, record)
     earlier = await _earlier(connection, list(first))
     fresh = [record for key, record in first.items() if key not in earlier]
+    taken = await _taken(connection, fresh)
+    fresh = [record for record in fresh if record.id not in taken]
     if fresh:
-        await connection.execute(tables.decisions.insert(), [_row(record) for record in fresh])
-        await connection.execute(tables.decision_terms.insert(), [row for record in fresh for row in _term_rows(record)])
-        for hospital in dict.fromkeys(record.key.hospital for record in fresh):
-            mine = [record for record in fresh if record.key.hospital == hospital]
-            await chain.append(connection, hospital, [_link(record) for record in mine])
-            await open_all(connection, hospital, [record.opening for record in mine if record.opening is not None])
+        await _insert(connection, fresh)
+    written = {record.id for record in fresh}
     known = earlier | {record.key: Earlier(record.content, record.answer) for record in fresh}
-    return {record.id: known[record.key] for record in group if first[record.key] is not record or record.key in earlier}
+    return {record.id: known.get(record.key) or CaseTaken() for record in group if record.id not in written}
+
+
+async def _insert(connection: AsyncConnection, fresh: Sequence[Record]) -> None:
+    await connection.execute(tables.decisions.insert(), [_row(record) for record in fresh])
+    await connection.execute(tables.decision_terms.insert(), [row for record in fresh for row in _term_rows(record)])
+    for hospital in dict.fromkeys(record.key.hospital for record in fresh):
+        mine = [record for record in fresh if record.key.hospital == hospital]
+        await chain.append(connection, hospital, [_link(record) for record in mine])
+        await open_all(connection, hospital, [record.opening for record in mine if record.opening is not None])
+
+
+async def _taken(connection: AsyncConnection, fresh: Sequence[Record]) -> set[str]:
+    """The ids of records that were judged as the first of a case which is another patient's by now."""
+    new = [record for record in fresh if record.new_case]
+    owners = await _owners(connection, {(record.key.hospital, record.case_id) for record in new}) if new else {}
+    taken = set()
+    for record in new:
+        if owners.setdefault((record.key.hospital, record.case_id), record.patient_id) != record.patient_id:
+            taken.add(record.id)
+    return taken
+
+
+async def _owners(connection: AsyncConnection, cases: set[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """The patient of each case: that of its first decision."""
+    table = tables.decisions
+    firsts = select(func.min(table.c.seq)).where(tuple_(table.c.hospital, table.c.case_id).in_(sorted(cases)))
+    firsts = firsts.group_by(table.c.hospital, table.c.case_id)
+    found = await connection.execute(select(table.c.hospital, table.c.case_id, table.c.patient_id).where(table.c.seq.in_(firsts)))
+    return {(row.hospital, row.case_id): row.patient_id for row in found}
 
 
 async def _earlier(connection: AsyncConnection, keys: Sequence[RequestKey]) -> dict[RequestKey, Earlier]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -9,7 +10,7 @@ import pytest
 from sqlalchemy import func, select
 
 from app.main import Gateway
-from app.store import tables
+from app.store import decisions, tables
 from tests.service.conftest import bearer
 from tests.service.orders import EXPIRED, order
 
@@ -49,6 +50,33 @@ async def test_a_batch_is_kept_like_single_checks_and_replays(client: httpx.Asyn
     assert single.json()["decision_id"] == first[0]["decision_id"]
     async with gateway.database.read() as connection:
         assert (await connection.execute(select(func.count()).select_from(tables.decisions))).scalar() == 200
+
+
+async def test_first_checks_of_one_case_at_once_are_of_one_patient(client: httpx.AsyncClient, keys: dict[str, str]) -> None:
+    for case in range(10):
+        checks = [order(case_id=f"C-{case}", patient={"id": f"P-{patient}"}) for patient in range(6)]
+        answers = await asyncio.gather(*(client.post("/v1/check", json=check, headers=bearer(keys["his"])) for check in checks))
+        assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409, 409, 409]
+
+
+async def test_an_emergency_that_meets_another_patients_new_case_is_judged_as_one(client: httpx.AsyncClient, keys: dict[str, str]) -> None:
+    for case in range(10):
+        checks = [order(case_id=f"C-{case}", patient={"id": f"P-{patient}"}, urgency="emergency") for patient in range(3)]
+        answers = await asyncio.gather(*(client.post("/v1/check", json=check, headers=bearer(keys["his"])) for check in checks))
+        assert sorted(answer.json()["flags"] for answer in answers) == [[], ["other_patient"], ["other_patient"]]
+
+
+async def test_a_defect_in_recording_ends_neither_the_check_nor_the_next_one(
+    client: httpx.AsyncClient, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    for name in ("_write", "_earlier"):
+        with monkeypatch.context() as patched:
+            patched.setattr(decisions, name, broken)
+            assert (await client.post("/v1/check", json=order(), headers=bearer(keys["his"]))).status_code == 503
+        assert (await client.post("/v1/check", json=order(), headers=bearer(keys["his"]))).status_code == 200
 
 
 async def test_the_same_request_twice_in_one_batch_is_one_decision(client: httpx.AsyncClient, keys: dict[str, str]) -> None:
