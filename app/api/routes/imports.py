@@ -29,7 +29,9 @@ PARAMETERS = frozenset({"dry_run", "mode", "confirm", "by", "reason", "document_
 Text = Annotated[str, Query(max_length=500)]
 
 
-@router.post("/{kind}", summary="Import a file: catalog, aliases, staff, grants, credentials, volumes, technologies, or a whole pack")
+@router.post(
+    "/{kind}", summary="Import a file: catalog, aliases, staff, grants, credentials, volumes, roster, technologies, or a whole pack"
+)
 async def import_file(
     request: Request,
     key: Annotated[Key, caller(Role.MEDICAL_AFFAIRS)],
