@@ -367,11 +367,13 @@ async def test_a_roster_puts_who_is_on_duty_first_in_an_emergency(send: Send, br
         return found
 
     before = [one["staff"] for one in await named("emergency")]
-    now = datetime.now(UTC)
+    now, was = datetime.now(UTC), gateway.live.hospitals["wahh"]
     turns = _turn(before[5], now - timedelta(hours=5), 10) + _turn(before[3], now - timedelta(hours=5), 2)
     diff = await _done(bring("roster", "工号,值班开始,值班结束,备注\n" + turns, "text/csv"))
     assert _changed_counts(diff) == {"added": 2}
-    assert gateway.live.hospitals["wahh"].version == diff["matrix_version"]
+    live = gateway.live.hospitals["wahh"]
+    assert live.version == diff["matrix_version"]
+    assert live.compiled is was.compiled  # only those people were read again
     on_duty, *others = await named("emergency")
     assert (on_duty["staff"], on_duty["on_duty"]) == (before[5], True)
     assert [one["staff"] for one in others] == before[:5] + before[6:]
