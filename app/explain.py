@@ -142,7 +142,7 @@ def _finding_lines(subject: str, findings: Iterable[Finding]) -> Iterable[str]:
 
 
 def _names(colleagues: Iterable[Colleague]) -> str:
-    return "、".join(f"{c.name}（{c.staff}，{c.department}）" for c in colleagues)
+    return "、".join(f"{c.name}（{c.staff}，{c.department}{'，值班 on duty' if c.on_duty else ''}）" for c in colleagues)
 
 
 def _short(value: object, longest: int = 100) -> str:

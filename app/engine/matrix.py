@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import TypeAlias
 
 from app.engine.calendar import add_years
@@ -16,6 +16,7 @@ from app.engine.catalog import scope_key
 from app.engine.model import (
     TRAINEE_KINDS,
     Credential,
+    Duty,
     Grant,
     GrantRole,
     GrantState,
@@ -66,7 +67,7 @@ class PersonRow:
     operate, in full; `held`: the same by scope; `ordering`: those to order, by scope.
     """
 
-    __slots__ = ("assists_until", "clear_until", "credentials", "grants", "held", "ordering", "staff", "volumes")
+    __slots__ = ("assists_until", "clear_until", "credentials", "duty", "grants", "held", "ordering", "staff", "volumes")
 
     def __init__(self, person: Person, shared: dict[Terms, tuple[Terms]]) -> None:
         self.staff: Staff = person.staff
@@ -77,6 +78,11 @@ class PersonRow:
         self.ordering: Held = _by_scope((g for g in person.grants if g.role is GrantRole.REQUESTER), shared)
         self.credentials: tuple[Credential, ...] = person.credentials
         self.volumes: tuple[Volume, ...] = person.volumes
+        self.duty: tuple[Duty, ...] = person.duty
+
+    def on_duty(self, now: datetime) -> bool:
+        """Whether the duty roster has the person at that instant."""
+        return any(duty.starts <= now < duty.ends for duty in self.duty)
 
     def of_scope(self, key: str) -> tuple[Grant, ...]:
         """The grants to operate of one scope, in full."""
@@ -94,7 +100,7 @@ class Matrix:
     """All rows of a hospital, at one version.
 
     `holders` maps a scope's key to the people in the register's good standing who hold an active grant of it, by their department and in
-    order of staff number, for looking up who else may operate.
+    order of staff number, for looking up who else may operate. `rostered`: everybody whom the duty roster names at any time.
     """
 
     def __init__(self, people: Iterable[Person], state: MatrixState) -> None:
@@ -106,10 +112,15 @@ class Matrix:
         rows = [PersonRow(person, shared) for person in list(people)]
         self.rows: dict[str, PersonRow] = {(row.staff.staff + " ")[:-1]: row for row in rows}
         self.holders: Mapping[str, Mapping[str, tuple[str, ...]]] = _holders(self.rows)
+        self.rostered = _rostered(self.rows)
 
     def person(self, staff: str) -> PersonRow | None:
         """A person's row, or None who is not in the register."""
         return self.rows.get(staff)
+
+    def on_duty(self, now: datetime) -> Set[str]:
+        """The staff numbers of everybody on duty at that instant."""
+        return {number for number in self.rostered if self.rows[number].on_duty(now)}
 
     def replace(self, people: Iterable[Person], gone: Iterable[str], state: MatrixState) -> Matrix:
         """The matrix with these people's rows as they are now and without those of `gone`. This one stays as it is; what they do not touch is
@@ -128,6 +139,7 @@ class Matrix:
         made._shared = self._shared
         made.rows = {number: row for number, row in self.rows.items() if number not in touched} | now
         made.holders = holders
+        made.rostered = (self.rostered - touched) | _rostered(now)
         return made
 
 
@@ -182,6 +194,10 @@ def _holders(rows: Mapping[str, PersonRow]) -> dict[str, dict[str, tuple[str, ..
             if any(terms.state is GrantState.ACTIVE for terms in held):
                 found[key][row.staff.department].append(number)
     return {key: {department: tuple(numbers) for department, numbers in held.items()} for key, held in found.items()}
+
+
+def _rostered(rows: Mapping[str, PersonRow]) -> frozenset[str]:
+    return frozenset(number for number, row in rows.items() if row.duty)
 
 
 def _exchanged(held: Mapping[str, tuple[str, ...]], touched: Set[str], joined: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:

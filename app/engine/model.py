@@ -430,6 +430,14 @@ class Volume(Value, frozen=True):
     last_case_on: date | None = None
 
 
+class Duty(Value, frozen=True):
+    """One turn of one person on the duty roster (值班): from `starts` until just before `ends`, both in UTC."""
+
+    staff: str
+    starts: datetime
+    ends: datetime
+
+
 class Person(Value, frozen=True):
     """Everything that is known of one person: the row of the grant matrix."""
 
@@ -437,6 +445,7 @@ class Person(Value, frozen=True):
     grants: tuple[Grant, ...] = ()
     credentials: tuple[Credential, ...] = ()
     volumes: tuple[Volume, ...] = ()
+    duty: tuple[Duty, ...] = ()
 
 
 # ------------------------------------------------------------------------------------------------ the case so far
@@ -492,11 +501,13 @@ class Obligation(Value, frozen=True):
 
 
 class Colleague(Value, frozen=True):
-    """Somebody who may do it on that day."""
+    """Somebody who may do it on that day. `on_duty`: the duty roster has them at the instant of the answer; False too where the hospital
+    gives none."""
 
     staff: str
     name: str
     department: str
+    on_duty: bool = False
 
 
 class Candidate(Value, frozen=True):

@@ -1,4 +1,4 @@
-"""Who else may operate: people who would be allowed on that day, own department first."""
+"""Who else may operate: people who would be allowed on that day, own department first; in an emergency those on duty before all others."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from itertools import islice
 
 from app.engine.catalog import CatalogEntry
 from app.engine.checkpoints import MEMBER_RULES, PROCEDURE_RULES
-from app.engine.context import MemberContext, ProcedureContext
+from app.engine.context import MemberContext, OrderContext, ProcedureContext
 from app.engine.judge import DENYING, run
 from app.engine.matrix import Matrix
-from app.engine.model import Colleague, Disposition, Finding, Procedure, ScopeType, TeamMember, TeamRole
+from app.engine.model import Colleague, Disposition, Finding, Procedure, ScopeType, TeamMember, TeamRole, Urgency
 from app.engine.rules.theatre import GRADE_KEYS
 from app.engine.standing import ITEMIZED_FROM_LEVEL, is_granted
 
@@ -31,19 +31,21 @@ def colleagues_for_procedure(ctx: ProcedureContext, findings: Iterable[Finding],
     barred |= any(f.disposition is Disposition.FINAL for f in of_case)
     if barred or whole.matrix is None or not ctx.resolved.entries:
         return ()
-    return tuple(islice((c for c in able_colleagues(ctx) if c.staff != ctx.procedure.operator), MAX_COLLEAGUES))
+    candidates = _to_call(whole, whole.matrix, _holders(whole.matrix, _keys_of_rarest(ctx), whole.department))
+    able = (number for _, number in candidates if number != ctx.procedure.operator and may_operate(ctx, number))
+    return _first(whole, whole.matrix, able)
 
 
 def able_colleagues(ctx: ProcedureContext, after: tuple[str, str] | None = None) -> Iterator[Colleague]:
     """Everybody who may perform this procedure as far as the person goes, one by one: the own department first, then the others by name, within
-    each by staff number. `after`: department and staff number of somebody behind whom to begin."""
+    each by staff number, whoever is on duty. `after`: department and staff number of somebody behind whom to begin."""
     matrix, own = ctx.whole.matrix, ctx.whole.department
     if matrix is None or not ctx.resolved.entries:
         return
     begin = None if after is None else (after[0] != own, *after)
     for department, number in _holders(matrix, _keys_of_rarest(ctx), own):
         if (begin is None or (department != own, department, number) > begin) and may_operate(ctx, number):
-            yield _colleague(matrix, number)
+            yield _colleague(ctx.whole, matrix, number)
 
 
 def may_operate(ctx: ProcedureContext, number: str) -> bool:
@@ -67,13 +69,8 @@ def colleagues_for_member(ctx: MemberContext) -> tuple[Colleague, ...]:
     grade = whole.asa if scope_type is ScopeType.ASA else whole.grade
     keys = GRADE_KEYS[scope_type][(grade or 1) - 1 :]
     own = ctx.person.staff.department if ctx.person is not None else None
-    found: list[Colleague] = []
-    for _, number in _holders(whole.matrix, keys, own):
-        if number != ctx.member.staff and _may_serve(ctx, number):
-            found.append(_colleague(whole.matrix, number))
-            if len(found) == MAX_COLLEAGUES:
-                break
-    return tuple(found)
+    candidates = _to_call(whole, whole.matrix, _holders(whole.matrix, keys, own))
+    return _first(whole, whole.matrix, (number for _, number in candidates if number != ctx.member.staff and _may_serve(ctx, number)))
 
 
 def _may_serve(ctx: MemberContext, number: str) -> bool:
@@ -113,9 +110,19 @@ def _holders(matrix: Matrix, keys: Sequence[str], own: str | None) -> Iterator[t
             last = number
 
 
-def _colleague(matrix: Matrix, number: str) -> Colleague:
-    staff = matrix.rows[number].staff
-    return Colleague(number, staff.name, staff.department)
+def _to_call(whole: OrderContext, matrix: Matrix, holders: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]:
+    """The holders in the order in which to call them: in an emergency those on duty first, otherwise as they come."""
+    on_duty = matrix.on_duty(whole.now) if whole.urgency is Urgency.EMERGENCY else ()
+    return sorted(holders, key=lambda held: held[1] not in on_duty) if on_duty else holders
+
+
+def _first(whole: OrderContext, matrix: Matrix, numbers: Iterable[str]) -> tuple[Colleague, ...]:
+    return tuple([_colleague(whole, matrix, number) for number in islice(numbers, MAX_COLLEAGUES)])
+
+
+def _colleague(whole: OrderContext, matrix: Matrix, number: str) -> Colleague:
+    row = matrix.rows[number]
+    return Colleague(number, row.staff.name, row.staff.department, row.on_duty(whole.now))
 
 
 __all__ = ["MAX_COLLEAGUES", "able_colleagues", "colleagues_for_member", "colleagues_for_procedure", "may_operate"]

@@ -28,6 +28,7 @@ _FOUND_BY = {
     "grants": ("id",),
     "credentials": ("staff", "technology", "kind", "issued_on"),
     "volumes": ("staff", "scope_type", "scope", "year"),
+    "roster": ("staff", "starts", "ends"),
 }
 """The columns by which a stored row is found again; a file never changes them."""
 
@@ -179,10 +180,15 @@ def _plain_row(code: str, held: Held) -> dict[str, Any]:
     return {"hospital": code, **row, "documentation": _notes(held)}
 
 
+def _duty_row(code: str, held: Held) -> dict[str, Any]:
+    return {**hospitals.duty_row(code, held.value), "documentation": _notes(held)}
+
+
 _ROWS: Mapping[str, Callable[[str, Held], dict[str, Any]]] = {
     "aliases": _alias_row,
     "staff": _staff_row,
     "grants": _grant_row,
     "credentials": _plain_row,
     "volumes": _plain_row,
+    "roster": _duty_row,
 }

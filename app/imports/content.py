@@ -25,6 +25,7 @@ _READERS: Mapping[str, Callable[[Source, References], Any]] = {
     "grants": records.read_grants,
     "credentials": records.read_credentials,
     "volumes": records.read_volumes,
+    "roster": records.read_roster,
 }
 
 

@@ -10,12 +10,12 @@ import msgspec
 from sqlalchemy import Row, Select, Table, select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.engine.model import Credential, Entry, Grant, Hospital, ScopeType, Value, Volume
+from app.engine.model import Credential, Duty, Entry, Grant, Hospital, ScopeType, Value, Volume
 from app.packs.references import Already
 from app.store import hospitals, tables
 from app.store.hospitals import Values, rows_of
 
-KEYED_KINDS = ("aliases", "staff", "grants", "credentials", "volumes")
+KEYED_KINDS = ("aliases", "staff", "grants", "credentials", "volumes", "roster")
 """Tables whose rows have an identity of their own; the catalog's are told apart by `plan_catalog`, technologies by their id."""
 
 
@@ -100,6 +100,8 @@ def identity(kind: str, value: Any) -> Hashable:
         return (value.staff, value.scope_type.value, value.scope, value.department, value.role.value, value.valid_from)
     if kind == "credentials":
         return (value.staff, value.technology, value.kind, value.issued_on)
+    if kind == "roster":
+        return (value.staff, value.starts, value.ends)
     return (value.staff, value.scope_type.value, value.scope, value.year)
 
 
@@ -192,10 +194,15 @@ def _volume(values: Values, row: Row[Any]) -> Held:
     return Held(values.volume(columns), _notes(notes))
 
 
+def _duty(values: Values, row: Row[Any]) -> Held:
+    *columns, notes = tuple(row)
+    return Held(values.duty(columns), _notes(notes))
+
+
 _NO_NOTES: Mapping[str, Any] = {}
 """What nearly all rows have."""
 
-_HELD = {"aliases": _alias, "staff": _staff, "grants": _grant, "credentials": _credential, "volumes": _volume}
+_HELD = {"aliases": _alias, "staff": _staff, "grants": _grant, "credentials": _credential, "volumes": _volume, "roster": _duty}
 
 _QUERIES: Mapping[str, Select[Any]] = {
     "aliases": select(tables.aliases),
@@ -203,6 +210,7 @@ _QUERIES: Mapping[str, Select[Any]] = {
     "grants": _columns(tables.grants, Grant, "documentation", "state_by_hand", "retired"),
     "credentials": _columns(tables.credentials, Credential, "documentation"),
     "volumes": _columns(tables.volumes, Volume, "documentation"),
+    "roster": _columns(tables.roster, Duty, "documentation"),
 }
 
 __all__ = ["KEYED_KINDS", "Current", "Held", "Profile", "hospital_of", "identity", "read_current"]

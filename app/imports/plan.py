@@ -46,7 +46,7 @@ class Plan(NamedTuple):
     def people(self) -> tuple[str, ...] | None:
         """The staff numbers whose rows change; None where more than people's rows do, or many people's."""
         tables = {step.table for step in self.steps if step.writes}
-        if not tables <= {"staff", "grants", "credentials", "volumes"}:
+        if not tables <= {"staff", "grants", "credentials", "volumes", "roster"}:
             return None
         numbers = {held.value.staff for step in self.steps if step.writes for held in (step.before, step.after) if held is not None}
         return tuple(sorted(numbers)) if len(numbers) <= MAX_PEOPLE else None

@@ -1,4 +1,4 @@
-"""What a file does to a table whose rows have an identity: aliases, staff, grants, credentials, volumes.
+"""What a file does to a table whose rows have an identity: aliases, staff, grants, credentials, volumes, roster.
 
 A column that the file does not have says nothing: an existing row keeps what it has there. A state that was set through the API is never undone
 by a file that says `active`, and a revoked grant stays as it is.
@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from app.engine.model import Grant, GrantState, Message, Staff, StaffStatus
+from app.engine.model import Duty, Grant, GrantState, Message, Staff, StaffStatus
 from app.imports.current import Held, identity
 from app.imports.steps import Action, Mode, Step
 from app.packs.problems import Problems
@@ -106,6 +106,8 @@ def subject_of(value: Any) -> str:
         return value.id
     if isinstance(value, Staff):
         return value.staff
+    if isinstance(value, Duty):
+        return f"{value.staff} {value.starts.isoformat()}"
     place = (value.staff, value.technology, value.kind) if hasattr(value, "issued_on") else (value.staff, value.scope, str(value.year))
     return " ".join(place)
 

@@ -15,8 +15,8 @@ from app.store.overrides import Stored
 
 
 class Substitutes(Value, frozen=True):
-    """Who may take somebody's place now, own department first; nobody where a final finding bars everybody, or where that person may do it
-    themselves by now (`allowed_now`). `place`: a procedure's code, or a role in the team."""
+    """Who may take somebody's place now, those on duty before all others and own department first within each; nobody where a final finding
+    bars everybody, or where that person may do it themselves by now (`allowed_now`). `place`: a procedure's code, or a role in the team."""
 
     place: str
     staff: str

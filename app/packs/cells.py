@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from typing import TypeVar
 
@@ -28,6 +28,9 @@ EARLIEST_YEAR = 1900
 MAX_EXACT_DIGITS = 15
 """A spreadsheet keeps 15 digits of a number and makes zeros of the rest."""
 
+LATEST_YEAR = 2200
+"""Of a moment; a year beyond it is a slip too, and in some zones the last of the calendar has no UTC."""
+
 MAX_CASES = 100_000
 """Operations of one person in one year."""
 
@@ -35,6 +38,9 @@ CACHED_CELLS = 65_536
 """Distinct dates whose meaning is remembered while a table of 400,000 rows is read."""
 
 _DATE_FORMS = (re.compile(r"(\d{4})([-/])(\d{1,2})\2(\d{1,2})"), re.compile(r"(\d{4})(年)(\d{1,2})月(\d{1,2})日"))
+_MOMENT = re.compile(
+    r"(\d{4})([-/])(\d{1,2})\2(\d{1,2})[Tt ](\d{1,2}):(\d{2})(?::(\d{2}))?\s*([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)?", re.ASCII
+)
 _LIST_SEPARATORS = re.compile(r"[;；、\n]")
 _SPREADSHEET_ERRORS = frozenset({"#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!"})
 _SCIENTIFIC = re.compile(r"\d\.\d+E\+\d+")  # what a spreadsheet writes into a CSV for a long number
@@ -99,6 +105,22 @@ def day(cell: object) -> date:
     if found.year < EARLIEST_YEAR:
         zh = f"“{shown(cell)}”早于 {EARLIEST_YEAR} 年，请核对年份。"
         raise CellError(zh, f'"{shown(cell)}" is before {EARLIEST_YEAR}. Check the year.')
+    return found
+
+
+def moment(cell: object) -> datetime:
+    """Day and time of day: 2026-11-22 17:30, 2026/11/22 17:30, RFC 3339 with offset, or such a cell of a spreadsheet. Without offset where none is
+    written: then it is by the hospital's clock."""
+    if isinstance(cell, datetime):
+        # A spreadsheet keeps a moment as a fraction of a day, which rarely is a whole second.
+        found = (cell + timedelta(milliseconds=500)).replace(microsecond=0)
+    elif isinstance(cell, str):
+        found = _moment(cell)
+    else:
+        raise _no_moment(cell)
+    if not EARLIEST_YEAR <= found.year <= LATEST_YEAR:
+        zh = f"“{shown(cell)}”不在 {EARLIEST_YEAR} 至 {LATEST_YEAR} 年之间，请核对年份。"
+        raise CellError(zh, f'"{shown(cell)}" is not between {EARLIEST_YEAR} and {LATEST_YEAR}. Check the year.')
     return found
 
 
@@ -237,6 +259,23 @@ def _clean(cell: str) -> str:
 def _no_date(cell: object) -> CellError:
     zh = f"“{shown(cell)}”不是日期，请把该列设为“日期”格式，或填写如 2026-11-22。"
     return CellError(zh, f'"{shown(cell)}" is no date. Format the column as date, or write it like 2026-11-22.')
+
+
+def _no_moment(cell: object) -> CellError:
+    zh = f"“{shown(cell)}”不是日期加时刻，请填写如 2026-11-22 17:30。"
+    return CellError(zh, f'"{shown(cell)}" is no day with a time. Write it like 2026-11-22 17:30.')
+
+
+def _moment(written: str) -> datetime:
+    match = _MOMENT.fullmatch(_clean(written))
+    if match is None:
+        raise _no_moment(written)
+    year, _, month, day_, hour, minute, second, offset = match.groups()
+    text_ = f"{year}-{month:0>2}-{day_:0>2}T{hour:0>2}:{minute}:{second or '00'}{(offset or '').upper()}"
+    try:
+        return datetime.fromisoformat(text_)
+    except ValueError as error:
+        raise CellError(f"没有“{shown(written)}”这一时刻。", f'There is no such moment as "{shown(written)}".') from error
 
 
 @lru_cache(maxsize=CACHED_CELLS)

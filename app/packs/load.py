@@ -14,7 +14,7 @@ from app.packs.problems import Problem, Problems
 from app.packs.references import NOTHING, Already, Known, References
 from app.packs.rows import Progress, Source, TableRows
 from app.packs.sheets import open_sheet
-from app.packs.tables import ALIASES, CATALOG, CREDENTIALS, GRANTS, STAFF, TABLES, VOLUMES, Table
+from app.packs.tables import ALIASES, CATALOG, CREDENTIALS, GRANTS, ROSTER, STAFF, TABLES, VOLUMES, Table
 from app.packs.technologies import Given, build, merge, read_technologies
 from app.packs.texts import Nearest
 from app.packs.toml_tables import TomlTable, parse_toml
@@ -86,6 +86,7 @@ class _Loader:
         settings, references = self._settings(), self._references
         if settings is not None:
             self._departments = settings.hospital.department_aliases
+            references.time_zone = settings.hospital.time_zone
         aliases = records.read_aliases(self._open(ALIASES), references)
         entries = records.read_catalog(self._open(CATALOG), references)
         given = self._technologies(settings)
@@ -156,8 +157,15 @@ class _Loader:
         grants = records.read_grants(self._open(GRANTS), self._references)
         trained = records.read_credentials(self._open(CREDENTIALS), self._references)
         counted = records.read_volumes(self._open(VOLUMES), self._references)
+        rostered = records.read_roster(self._open(ROSTER), self._references)
         return tuple(
-            Person(staff, tuple(grants.get(number, ())), tuple(trained.get(number, ())), tuple(counted.get(number, ())))
+            Person(
+                staff=staff,
+                grants=tuple(grants.get(number, ())),
+                credentials=tuple(trained.get(number, ())),
+                volumes=tuple(counted.get(number, ())),
+                duty=tuple(rostered.get(number, ())),
+            )
             for number, staff in register.items()
         )
 

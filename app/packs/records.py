@@ -10,10 +10,11 @@ import base64
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Mapping
+from datetime import UTC, datetime, tzinfo
 from hashlib import blake2b
 from typing import Any
 
-from app.engine.model import Credential, Entry, Grant, GrantRole, GrantState, ScopeType, Staff, Volume
+from app.engine.model import Credential, Duty, Entry, Grant, GrantRole, GrantState, ScopeType, Staff, Volume
 from app.packs.cells import SCOPES
 from app.packs.problems import CellError
 from app.packs.references import Known, References
@@ -149,6 +150,30 @@ def read_volumes(source: Source, references: References) -> Mapping[str, list[Vo
             found[values["staff"]].append(volume := Volume(**values))
             source.keep(row, volume)
     return found
+
+
+def read_roster(source: Source, references: References) -> Mapping[str, list[Duty]]:
+    """Who is on duty when, by staff number. A time without offset is by the hospital's clock."""
+    found: dict[str, list[Duty]] = defaultdict(list)
+    first = _Once(source, "from")
+    for row in source.rows():
+        values = row.values
+        _check_person(row, source, references)
+        for field in ("starts", "ends"):
+            if field in values:
+                values[field] = _in_utc(values[field], references.time_zone)
+        if "starts" in values and "ends" in values and values["ends"] <= values["starts"]:
+            source.problem(row.number, "to", "值班结束须晚于值班开始。", "Duty must end after it starts.")
+        if row.whole:
+            duty = Duty(**values)
+            first.check(row.number, duty, "相同的值班", "The same duty")
+            found[duty.staff].append(duty)
+            source.keep(row, duty)
+    return found
+
+
+def _in_utc(moment: datetime, zone: tzinfo) -> datetime:
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)).astimezone(UTC)
 
 
 def grant_id_of(identity: tuple[str, ...]) -> str:

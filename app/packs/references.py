@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, tzinfo
 from typing import NamedTuple
 
 from app.engine.model import Hospital, ScopeType
@@ -36,6 +37,7 @@ class Already(NamedTuple):
     items: frozenset[str] = frozenset()
     technologies: frozenset[str] = frozenset()
     grantable: frozenset[str] = frozenset()
+    time_zone: tzinfo = UTC
 
     @classmethod
     def of(cls, hospital: Hospital, names: Mapping[str, str]) -> Already:
@@ -47,6 +49,7 @@ class Already(NamedTuple):
             frozenset(entry.item for entry in hospital.entries if entry.item),
             frozenset(technology.id for technology in hospital.technologies),
             frozenset(technology.id for technology in hospital.technologies if technology.grantable),
+            hospital.time_zone,
         )
 
 
@@ -55,7 +58,7 @@ NOTHING = Already()
 
 class References:
     """What has been read of a pack and may be named by what is read next. `names`: of people, by staff number. `grantable`: the
-    technologies that can be granted as such. `by_scope`: what a scope names; a level or class names nothing."""
+    technologies that can be granted as such. `time_zone`: of the hospital, whose clock the rows are written by. `by_scope`: what a scope names; a level or class names nothing."""
 
     def __init__(self, already: Already = NOTHING) -> None:
         # A staff number that is like another one is somebody else's.
@@ -65,6 +68,7 @@ class References:
         self.items = Known("目录中没有授权项目", "The catalog has no item", set(already.items))
         self.technologies = Known("没有技术", "There is no technology", set(already.technologies))
         self.grantable = set(already.grantable)
+        self.time_zone = already.time_zone
         self.by_scope = {ScopeType.CODE: self.codes, ScopeType.ITEM: self.items, ScopeType.TECHNOLOGY: self.technologies}
 
     @classmethod

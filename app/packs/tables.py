@@ -143,5 +143,15 @@ VOLUMES = _table(
     _SOURCE,
 )
 
-TABLES: Mapping[str, Table] = {table.kind: table for table in (ALIASES, CATALOG, STAFF, GRANTS, CREDENTIALS, VOLUMES)}
+ROSTER = _table(
+    "roster",
+    "值班",
+    _STAFF,
+    NAME_OF_STAFF,
+    Column("from", ("值班开始", "开始时间"), cells.moment, required=True, field="starts"),
+    Column("to", ("值班结束", "结束时间"), cells.moment, required=True, field="ends"),
+    _SOURCE,
+)
+
+TABLES: Mapping[str, Table] = {table.kind: table for table in (ALIASES, CATALOG, STAFF, GRANTS, CREDENTIALS, VOLUMES, ROSTER)}
 """Every kind of table, in the order in which they are read: what a row may name comes before it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.engine.model import (
     Credential,
+    Duty,
     Entry,
     Grant,
     GrantRole,
@@ -132,10 +134,13 @@ async def load_people(connection: AsyncConnection, code: str, numbers: Collectio
         held[row.staff].credentials.append(values.credential(row))
     async for row in rows_of(connection, _of(tables.volumes, code, numbers, Volume)):
         held[row.staff].volumes.append(values.volume(row))
+    async for row in rows_of(connection, _of(tables.roster, code, numbers, Duty)):
+        held[row.staff].duty.append(values.duty(row))
     people = {}
     async for row in rows_of(connection, _of(tables.staff, code, numbers)):
         mine = held[row.staff]
-        people[row.staff] = Person(staff_of(row._mapping), tuple(mine.grants), tuple(mine.credentials), tuple(mine.volumes))
+        person = Person(staff_of(row._mapping), tuple(mine.grants), tuple(mine.credentials), tuple(mine.volumes), tuple(mine.duty))
+        people[row.staff] = person
     return people
 
 
@@ -153,10 +158,11 @@ class _Held(NamedTuple):
     grants: list[Grant]
     credentials: list[Credential]
     volumes: list[Volume]
+    duty: list[Duty]
 
     @classmethod
     def empty(cls) -> _Held:
-        return cls([], [], [])
+        return cls([], [], [], [])
 
 
 class Values:
@@ -195,6 +201,11 @@ class Values:
             self._one(staff), _SCOPE_TYPES[scope_type], self._one(scope), year, operator_cases, supervised_cases, self._one(last_case_on)
         )
 
+    def duty(self, columns: Iterable[Any]) -> Duty:
+        """A row of `roster`."""
+        staff, starts, ends = columns
+        return Duty(self._one(staff), self._one(datetime.fromisoformat(starts)), self._one(datetime.fromisoformat(ends)))
+
     def _one(self, value: _Kept) -> _Kept:
         kept: _Kept = self._kept.setdefault(value, value)
         return kept
@@ -225,6 +236,11 @@ def grant_row(hospital: str, grant: Grant) -> dict[str, Any]:
     return {"hospital": hospital, **row}
 
 
+def duty_row(hospital: str, duty: Duty) -> dict[str, Any]:
+    """The row of `roster` for a turn of duty."""
+    return {"hospital": hospital, "staff": duty.staff, "starts": duty.starts.isoformat(), "ends": duty.ends.isoformat()}
+
+
 async def install(connection: AsyncConnection, hospital: Hospital, people: Sequence[Person], settings: Settings, province: str) -> None:
     """Write a hospital that is not in the database yet."""
     code = hospital.code
@@ -248,6 +264,7 @@ async def install(connection: AsyncConnection, hospital: Hospital, people: Seque
     await _insert(connection, tables.grants, [grant_row(code, g) for p in people for g in p.grants])
     await _insert(connection, tables.credentials, [{"hospital": code, **_plain(c)} for p in people for c in p.credentials])
     await _insert(connection, tables.volumes, [{"hospital": code, **_plain(v)} for p in people for v in p.volumes])
+    await _insert(connection, tables.roster, [duty_row(code, d) for p in people for d in p.duty])
 
 
 def technology_row(hospital: str, position: int, technology: Technology) -> dict[str, Any]:

@@ -167,6 +167,17 @@ volumes = Table(
     Index("ix_volumes_hospital_staff", "hospital", "staff"),
 )
 
+roster = Table(
+    "roster",
+    metadata,
+    _hospital(),
+    Column("staff", String(64), nullable=False),
+    Column("starts", String(40), nullable=False, comment="RFC 3339, UTC"),
+    Column("ends", String(40), nullable=False, comment="RFC 3339, UTC: the first instant off duty"),
+    _documentation(),
+    UniqueConstraint("hospital", "staff", "starts", "ends"),
+)
+
 keys = Table(
     "keys",
     metadata,

@@ -357,6 +357,18 @@ def upgrade() -> None:
         batch_op.create_index("ix_reads_hospital_at", ["hospital", "at"], unique=False)
 
     op.create_table(
+        "roster",
+        sa.Column("hospital", sa.String(length=64), nullable=False),
+        sa.Column("staff", sa.String(length=64), nullable=False),
+        sa.Column("starts", sa.String(length=40), nullable=False, comment="RFC 3339, UTC"),
+        sa.Column("ends", sa.String(length=40), nullable=False, comment="RFC 3339, UTC: the first instant off duty"),
+        sa.Column(
+            "documentation", sa.LargeBinary(), nullable=True, comment="JSON: what people note beside it (remark, made, source), for exports"
+        ),
+        sa.ForeignKeyConstraint(["hospital"], ["hospitals.code"], name=op.f("fk_roster_hospital")),
+        sa.UniqueConstraint("hospital", "staff", "starts", "ends", name=op.f("uq_roster_hospital_staff_starts_ends")),
+    )
+    op.create_table(
         "seals",
         sa.Column("hospital", sa.String(length=64), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False, comment="The chain's entry that it vouches for"),
@@ -425,6 +437,7 @@ def downgrade() -> None:
     op.drop_table("technologies")
     op.drop_table("staff")
     op.drop_table("seals")
+    op.drop_table("roster")
     with op.batch_alter_table("reads", schema=None) as batch_op:
         batch_op.drop_index("ix_reads_hospital_at")
 

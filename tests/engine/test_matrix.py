@@ -19,7 +19,7 @@ ROUNDS = 40
 def _content(matrix: Matrix) -> Any:
     """Everything that a look-up can see."""
     rows = {number: {name: getattr(row, name) for name in PersonRow.__slots__} for number, row in matrix.rows.items()}
-    return matrix.state, rows, {key: dict(held) for key, held in matrix.holders.items()}
+    return matrix.state, rows, {key: dict(held) for key, held in matrix.holders.items()}, matrix.rostered
 
 
 def _built(people: Mapping[str, Person], version: int) -> Matrix:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Any
 
 import msgspec
@@ -129,6 +130,40 @@ def test_who_else_may_operate_own_department_first() -> None:
     }
     decision = world(changes).decide()
     assert [c.staff for c in decision.procedures[0].operators] == ["100001", "100009", "100008"]
+
+
+def _on_duty(number: str, starts: str, ends: str) -> dict[str, Any]:
+    return {"staff": number, "starts": f"2026-11-{starts}:00+00:00", "ends": f"2026-11-{ends}:00+00:00"}
+
+
+@pytest.mark.parametrize(("urgency", "listed"), [("emergency", ["8", "7", "1", "9"]), ("urgent", ["1", "8", "9", "7"])])
+def test_in_an_emergency_who_is_on_duty_comes_first_and_is_marked_always(urgency: str, listed: list[str]) -> None:
+    """9 has been on duty until now; 8 of the own department and 7 of another are from now on."""
+    base = world({})
+    assert base.people is not None
+    at = base.now.astimezone(UTC).strftime("%dT%H:%M")
+    duty = {"7": (at, "30T00:00"), "8": (at, "30T00:00"), "9": ("01T00:00", at)}
+    changes: dict[str, Any] = {"order.procedures.0.operator": "100002", "order.urgency": urgency}
+    for last, turn in duty.items():
+        number, department = f"10000{last}", "心内科" if last == "7" else "胸心外科"
+        other = _other(base.people["100001"], number, department)
+        changes[f"people.{number}"] = other | {"duty": [_on_duty(number, *turn)]}
+    decision = world(changes).decide()
+    assert [c.staff[-1] for c in decision.procedures[0].operators] == listed
+    assert {c.staff[-1] for c in decision.procedures[0].operators if c.on_duty} == {"7", "8"}
+
+
+def test_in_an_emergency_an_anesthesiologist_on_duty_comes_first() -> None:
+    base = world({})
+    assert base.people is not None
+    usual = msgspec.to_builtins(base.people["200001"])
+    changes: dict[str, Any] = {"order.urgency": "emergency", "order.team.0": {"staff": "100001", "role": "anesthesiologist"}}
+    for number in ("200008", "200009"):
+        grants = [grant | {"id": f"{grant['id']}-{number}", "staff": number} for grant in usual["grants"]]
+        changes[f"people.{number}"] = {"staff": usual["staff"] | {"staff": number}, "grants": grants}
+    assert [c.staff for c in world(changes).decide().team[0].operators] == ["200001", "200008", "200009"]
+    changes["people.200009"] |= {"duty": [_on_duty("200009", "01T00:00", "30T00:00")]}
+    assert [c.staff for c in world(changes).decide().team[0].operators] == ["200009", "200001", "200008"]
 
 
 def _other(person: Any, number: str, department: str) -> dict[str, Any]:

@@ -42,6 +42,7 @@ kind = "key"
     "grants.csv": "staff,scope_type,scope,valid_from\n100234,code,35.71001,2026-01-01\n",
     "credentials.csv": "staff,technology,kind,issued_on\n100234,T1,training,2025-03-01\n",
     "volumes.csv": "staff,scope_type,scope,year,operator_cases\n100234,technology,T1,2025,40\n",
+    "roster.csv": "staff,from,to\n100234,2026-11-22 17:30,2026-11-23 08:00\n",
 }
 
 

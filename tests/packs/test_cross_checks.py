@@ -30,6 +30,7 @@ def test_a_staff_number_stands_twice(pack: PackFolder) -> None:
         ("grants.csv", "999999,code,35.71001,2026-01-01"),
         ("credentials.csv", "999999,T1,training,2025-03-01"),
         ("volumes.csv", "999999,technology,T1,2024,1"),
+        ("roster.csv", "999999,2026-11-22 17:30,2026-11-23 08:00"),
     ],
 )
 def test_somebody_who_is_not_in_the_register(pack: PackFolder, file: str, row: str) -> None:
@@ -44,6 +45,7 @@ def test_somebody_who_is_not_in_the_register(pack: PackFolder, file: str, row: s
         ("grants.csv", "staff,scope_type,scope,valid_from", "100234,code,35.71001,2026-01-01"),
         ("credentials.csv", "staff,technology,kind,issued_on", "100234,T1,training,2025-03-01"),
         ("volumes.csv", "staff,scope_type,scope,year", "100234,technology,T1,2024"),
+        ("roster.csv", "staff,from,to", "100234,2026-11-22 17:30,2026-11-23 08:00"),
     ],
 )
 def test_a_name_beside_the_staff_number(pack: PackFolder, file: str, heading: str, row: str) -> None:
@@ -174,6 +176,7 @@ def test_an_id_depends_on_what_identifies_the_grant_and_on_nothing_else(pack: Pa
     [
         ("credentials.csv", "100234,T1,培训,2025-03-01", "100234,T1,training,2025-03-02"),
         ("volumes.csv", "100234,技术,T1,2025,3", "100234,technology,T1,2024,40"),
+        ("roster.csv", "100234,2026-11-22T09:30:00Z,2026-11-23T08:00+08:00", "100234,2026-11-22 17:30,2026-11-23 08:01"),
     ],
 )
 def test_the_same_record_twice(pack: PackFolder, file: str, row: str, other: str) -> None:
@@ -192,6 +195,15 @@ def test_records_of_what_there_is_not(pack: PackFolder, file: str, row: str) -> 
     pack.append(file, row + "\n")
 
     assert "Did you mean" in pack.problem().message_en
+
+
+@pytest.mark.parametrize("ends", ["2026-11-22 17:30", "2026-11-22T09:30:00Z", "2026-11-22 08:00"])
+def test_duty_that_ends_before_it_starts(pack: PackFolder, ends: str) -> None:
+    pack.write("roster.csv", f"工号,值班开始,值班结束\n100234,2026-11-22 17:30,{ends}\n")
+
+    assert (pack.problem().file, pack.problem().row, pack.problem().column) == ("roster.csv", 2, "值班结束")
+    pack.write("roster.csv", "工号,值班开始,值班结束\n100234,2026-11-22 17:30,2026-11-22 17:31\n")
+    assert len(pack.load().people[0].duty) == 1
 
 
 def test_numbers_are_not_counted_by_level(pack: PackFolder) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from app.engine.model import Credential, Entry, Grant, ScopeType, Staff, StaffKind, Volume
+from app.engine.model import Credential, Duty, Entry, Grant, ScopeType, Staff, StaffKind, Volume
 from app.packs import load
 from app.packs.load import SHIPPED_PACKS, load_pack
 from app.packs.problems import MAX_KEPT, MAX_SHOWN, PackError
@@ -34,7 +34,9 @@ def test_a_pack_becomes_the_engines_values(pack: PackFolder) -> None:
     assert surgeon.grants == (Grant(grant_id_of(identity), "100234", ScopeType.CODE, "35.71001", date(2026, 1, 1)),)
     assert surgeon.credentials == (Credential("100234", "T1", "training", date(2025, 3, 1)),)
     assert surgeon.volumes == (Volume("100234", ScopeType.TECHNOLOGY, "T1", 2025, operator_cases=40),)
+    assert surgeon.duty == (Duty("100234", datetime(2026, 11, 22, 9, 30, tzinfo=UTC), datetime(2026, 11, 23, 0, 0, tzinfo=UTC)),)
     assert anesthetist.grants == ()
+    assert anesthetist.duty == ()
 
 
 def test_codes_are_stored_in_canonical_form(pack: PackFolder) -> None:
@@ -122,7 +124,16 @@ def test_an_unreadable_table_is_not_complained_of_by_those_that_name_its_rows(pa
 
 
 def test_tables_are_optional(pack: PackFolder) -> None:
-    for name in ("catalog.csv", "aliases.csv", "technologies.toml", "staff.csv", "grants.csv", "credentials.csv", "volumes.csv"):
+    for name in (
+        "catalog.csv",
+        "aliases.csv",
+        "technologies.toml",
+        "staff.csv",
+        "grants.csv",
+        "credentials.csv",
+        "volumes.csv",
+        "roster.csv",
+    ):
         pack.remove(name)
 
     assert pack.load().people == ()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
+from openpyxl import Workbook
 
 from app.engine.model import GrantRole, GrantState, Requalification, StaffKind, StaffStatus
 from app.packs import tables
@@ -238,3 +239,54 @@ def test_numbers_of_cases(pack: PackFolder, cell: str, fine: bool) -> None:
         assert pack.load().people[0].volumes[0].operator_cases == int(cell)
     else:
         assert pack.problem().column == "operator_cases"
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "2026-11-22 17:30",
+        "2026/11/22 17:30",
+        "2026-11-22T17:30:00+08:00",
+        "2026-11-22T09:30Z",
+        "2026-11-22 9:30:00 z",
+        "2026-11-22　17：30",
+    ],
+)
+def test_moments(pack: PackFolder, cell: str) -> None:
+    """Without an offset by the hospital's clock."""
+    pack.write("roster.csv", f"staff,from,to\n100234,{cell},2026-11-23 08:00\n")
+
+    assert pack.load().people[0].duty[0].starts == datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "2026-11-22",
+        "17:30",
+        "2026-11-22 25:30",
+        "2026-02-30 17:30",
+        "2026-11-22 5pm",
+        "2026-11-22T17:30+99:00",
+        "0226-11-22 17:30",
+        "46348.73",
+    ],
+)
+def test_what_is_no_moment(pack: PackFolder, cell: str) -> None:
+    pack.write("roster.csv", f"staff,from,to\n100234,{cell},2026-11-23 08:00\n")
+
+    assert (pack.problem().row, pack.problem().column) == (2, "from")
+
+
+def test_moments_of_a_workbook(pack: PackFolder) -> None:
+    """As Excel keeps them: a fraction of a day, a little off the second."""
+    book = Workbook()
+    sheet = book.active
+    assert sheet is not None
+    for row in (("工号", "值班开始", "值班结束"), ("100234", datetime(2026, 11, 22, 17, 29, 59, 999_600), datetime(2026, 11, 23, 8))):
+        sheet.append(row)
+    pack.remove("roster.csv")
+    book.save(pack.path / "roster.xlsx")
+
+    (duty,) = pack.load().people[0].duty
+    assert (duty.starts, duty.ends) == (datetime(2026, 11, 22, 9, 30, tzinfo=UTC), datetime(2026, 11, 23, tzinfo=UTC))

@@ -27,6 +27,7 @@ from app.engine.model import (
     Credential,
     Declaration,
     Disposition,
+    Duty,
     Entry,
     Evidence,
     Grant,
@@ -330,6 +331,7 @@ def _person(rng: Random, hospital: Hospital, number: str) -> Person:
             for one in _some(rng, technologies, 2 if calm else 0, 4)
         ),
         volumes=tuple(_volume(rng, hospital, number) for _ in range(rng.randint(0, 4))),
+        duty=tuple(_duty(rng, number) for _ in range(rng.choice((0, 1, 1, 2)))),
     )
 
 
@@ -374,6 +376,12 @@ def _plenty(rng: Random, hospital: Hospital, number: str) -> list[Grant]:
         )
         for code in codes
     ]
+
+
+def _duty(rng: Random, number: str) -> Duty:
+    """A turn of 12 hours that holds the instant, begins or ends with it, or misses it by a minute."""
+    starts = NOW - timedelta(minutes=rng.choice((0, 1, 300, 719, 720, 721, -1)))
+    return Duty(staff=number, starts=starts, ends=starts + timedelta(hours=12))
 
 
 def _volume(rng: Random, hospital: Hospital, number: str) -> Volume:

@@ -311,6 +311,7 @@ def _relisted(rng: Random, person: Person) -> Person:
         grants=tuple(grants + grants[:2]),
         credentials=tuple(credentials + credentials[:1]),
         volumes=tuple(rng.sample(person.volumes, len(person.volumes))),
+        duty=tuple(rng.sample(person.duty, len(person.duty))),
     )
 
 

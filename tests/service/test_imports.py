@@ -6,13 +6,16 @@ import io
 import json
 import zipfile
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 
 from app.main import Gateway
 from tests.service.conftest import PACK, bearer
+from tests.service.orders import EXPIRED, order
 
 pytestmark = pytest.mark.anyio
 
@@ -369,3 +372,61 @@ def _zip(files: dict[str, bytes]) -> bytes:
         for name, data in files.items():
             packed.writestr(name, data)
     return out.getvalue()
+
+
+def _turn(staff: str, starts: datetime, hours: int, remark: str = "") -> str:
+    """A row of the roster, by the hospital's clock."""
+    clock = ZoneInfo("Asia/Shanghai")
+    return ",".join((staff, *(f"{at.astimezone(clock):%Y-%m-%d %H:%M}" for at in (starts, starts + timedelta(hours=hours))), remark)) + "\n"
+
+
+async def test_a_roster_puts_who_is_on_duty_first_in_an_emergency(send: Send, bring: Import, gateway: Gateway) -> None:
+    async def named(urgency: str) -> list[dict[str, Any]]:
+        denied = (await send("POST", "/v1/check", role="his", json=order(EXPIRED, urgency=urgency))).json()
+        found: list[dict[str, Any]] = denied["procedures"][0]["operators"]
+        return found
+
+    before = [one["staff"] for one in await named("emergency")]
+    now, was = datetime.now(UTC), gateway.live.hospitals["wahh"]
+    turns = _turn(before[5], now - timedelta(hours=5), 10) + _turn(before[3], now - timedelta(hours=5), 2)
+    diff = await _done(bring("roster", "工号,值班开始,值班结束,备注\n" + turns, "text/csv"))
+    assert _changed_counts(diff) == {"added": 2}
+    live = gateway.live.hospitals["wahh"]
+    assert live.version == diff["matrix_version"]
+    assert live.compiled is was.compiled  # only those people were read again
+    on_duty, *others = await named("emergency")
+    assert (on_duty["staff"], on_duty["on_duty"]) == (before[5], True)
+    assert [one["staff"] for one in others] == before[:5] + before[6:]
+    assert not any(one["on_duty"] for one in others)
+    elective = await named("elective")
+    assert [one["staff"] for one in elective] == before
+    assert [one["staff"] for one in elective if one["on_duty"]] == [before[5]]
+
+
+@pytest.mark.parametrize("form", ["csv", "xlsx"])
+async def test_a_roster_is_merged_replaced_and_exported(send: Send, bring: Import, form: str) -> None:
+    heading, now = "staff,from,to,remark\n", datetime.now(UTC)
+    one, two, three = (_turn(SURGEON, now + timedelta(days=day), 12, "总值班") for day in (1, 2, 3))
+    assert _changed_counts(await _done(bring("roster", heading + one + two, dry_run="true"))) == {"added": 2}
+    assert _changed_counts(await _done(bring("roster", heading + one + two))) == {"added": 2}
+    assert _changed_counts(await _done(bring("roster", heading + two.replace("总值班", "备班")))) == {"changed": 1}
+    assert _changed_counts(await _done(bring("roster", heading + two.replace("总值班", "备班") + three, mode="replace"))) == {
+        "added": 1,
+        "retired": 1,
+    }
+    for kind in ("roster", "pack"):
+        exported = await send("GET", f"/v1/exports/{kind}", params={"format": form})
+        for mode in ("merge", "replace"):
+            diff = await _done(bring(kind, exported.content, exported.headers["content-type"], mode=mode))
+            assert _changed_counts(diff) == {}
+            assert diff["tables"]["roster"]["unchanged"] == 2
+    written = (await _export(send, "roster")).decode()
+    assert ("备班" in written, "总值班" in written, len(written.splitlines())) == (True, True, 3)
+
+
+async def test_a_wrong_roster_is_refused_as_a_whole(send: Send, bring: Import) -> None:
+    now = datetime.now(UTC)
+    refused = await bring("roster", "staff,from,to,remark\n" + _turn(SURGEON, now, 8) + _turn("999999", now, 8) + _turn(SURGEON, now, -1))
+    assert refused.status_code == 422
+    assert [(one["row"], one["column"]) for one in refused.json()["errors"]] == [(3, "staff"), (4, "to")]
+    assert len((await _export(send, "roster")).decode().splitlines()) == 1

@@ -328,6 +328,14 @@ async def test_who_can_take_over_follows_the_matrix(queue: Queue, gateway: Gatew
     override = await queue.open()
     before = [one["staff"] for one in (await queue.get(override))["can_take_over"][0]["operators"]]
     assert before[0] == PRIVILEGED
+    now = datetime.now(UTC)
+    roster = f"staff,from,to\n{before[-1]},{(now - timedelta(days=1)).isoformat()[:19]}Z,{(now + timedelta(days=1)).isoformat()[:19]}Z\n"
+    await queue.ask("POST", "/v1/imports/roster", files={"file": ("roster.csv", roster.encode(), "text/csv")})
+    called = (await queue.get(override))["can_take_over"][0]["operators"]
+    assert [one["staff"] for one in called] == [before[-1], *before[:-1]]
+    assert [one["on_duty"] for one in called] == [True] + [False] * (len(before) - 1)
+    gone = await queue.ask("POST", "/v1/imports/roster?mode=replace", files={"file": ("roster.csv", b"staff,from,to\n", "text/csv")})
+    assert gone["counts"]["retired"] == 1
     document = {"reason": "年度考核未通过", "by": REVIEWER}
     await queue.ask("POST", f"/v1/staff/{PRIVILEGED}/suspend", json=document)
     after = [one["staff"] for one in (await queue.get(override))["can_take_over"][0]["operators"]]

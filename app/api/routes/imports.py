@@ -41,7 +41,9 @@ class ImportAsked(Query):
     document_no: Text = ""
 
 
-@router.post("/{kind}", summary="Import a file: catalog, aliases, staff, grants, credentials, volumes, technologies, or a whole pack")
+@router.post(
+    "/{kind}", summary="Import a file: catalog, aliases, staff, grants, credentials, volumes, roster, technologies, or a whole pack"
+)
 async def import_file(
     request: Request, kind: str, asked: Annotated[ImportAsked, QueryOf()], key: Annotated[Key, caller(Role.MEDICAL_AFFAIRS)]
 ) -> Response:

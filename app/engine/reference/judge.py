@@ -345,6 +345,7 @@ def _operators(case: Case, procedure: Resolved, found: list[Found], of_case: lis
             if number != procedure.operator and not _barred(case, about_operator(case, procedure, person, loosened=False))
         ],
         case.order.department,
+        case,
     )
 
 
@@ -363,6 +364,7 @@ def _stand_ins(case: Case, staff: str, role: TeamRole) -> list[str]:
             and not _barred(case, about_member(case, role, person))
         ],
         named.staff.department if named else None,
+        case,
     )
 
 
@@ -370,13 +372,20 @@ def _barred(case: Case, reason_codes: Iterator[str]) -> bool:
     return any(_disposition(case, reason_code) in DENYING for reason_code in reason_codes)
 
 
-def _listed(people: list[Person], own: str | None) -> list[str]:
-    """Own department first, then the others by name; in a department by staff number; so many as fit."""
-    ordered = sorted(
-        (person.staff for person in people if person.staff.status is StaffStatus.ACTIVE),
-        key=lambda staff: (staff.department != own, staff.department, staff.staff),
-    )
-    return [staff.staff for staff in ordered][:MAX_OPERATORS]
+def _listed(people: list[Person], own: str | None, case: Case) -> list[str]:
+    """In an emergency whoever is on duty first; own department first, then the others by name; in a department by staff number; so many as fit."""
+
+    def place(person: Person) -> tuple[bool, bool, str, str]:
+        called_first = case.order.urgency is Urgency.EMERGENCY and on_duty(person, case.now)
+        return not called_first, person.staff.department != own, person.staff.department, person.staff.staff
+
+    ordered = sorted((person for person in people if person.staff.status is StaffStatus.ACTIVE), key=place)
+    return [person.staff.staff for person in ordered][:MAX_OPERATORS]
+
+
+def on_duty(person: Person, now: datetime) -> bool:
+    """Whether any turn of the roster has begun and is not over."""
+    return any(not (now < turn.starts or now >= turn.ends) for turn in person.duty)
 
 
 # ------------------------------------------------------------------------------------------------ obligations and the override
