@@ -7,10 +7,7 @@ import io
 import zipfile
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from typing import Any, NamedTuple
-
-from openpyxl import Workbook
-from openpyxl.cell import WriteOnlyCell
+from typing import NamedTuple
 
 from app.imports.cells_out import Cells, rows_of
 from app.imports.content import shared_technologies
@@ -18,6 +15,7 @@ from app.imports.current import Current, Held
 from app.imports.plan import PACK
 from app.imports.plan_lists import CATALOG, TECHNOLOGIES
 from app.imports.toml_out import hospital_toml, technologies_toml
+from app.imports.xlsx_out import workbook_of
 from app.packs.load import HOSPITAL_FILE, SHIPPED_PACKS, TECHNOLOGIES_FILE
 from app.packs.tables import TABLES
 
@@ -64,7 +62,7 @@ def _builds_on(current: Current) -> tuple[str, ...]:
 
 def _table(kind: str, current: Current, form: Format) -> bytes:
     rows = rows_of(kind, _held(kind, current), current.names)
-    return _csv(rows) if form is Format.CSV else _xlsx(kind, rows)
+    return _csv(rows) if form is Format.CSV else workbook_of(kind, rows)
 
 
 def _held(kind: str, current: Current) -> Iterable[Held]:
@@ -78,26 +76,6 @@ def _csv(rows: Iterator[Cells]) -> bytes:
         csv.writer(text, lineterminator="\n").writerows(rows)
         text.flush()
         return out.getvalue()
-
-
-def _xlsx(kind: str, rows: Iterator[Cells]) -> bytes:
-    """Every cell is text, so that no spreadsheet makes a number of a code."""
-    book = Workbook(write_only=True)
-    sheet = book.create_sheet(kind)
-    for row in rows:
-        sheet.append([_text_cell(sheet, cell) for cell in row])
-    out = io.BytesIO()
-    book.save(out)
-    return out.getvalue()
-
-
-def _text_cell(sheet: Any, text: str) -> Any:
-    if not text:
-        return None
-    cell = WriteOnlyCell(sheet, text)
-    cell.data_type = "s"  # "=1" is what somebody wrote, not a formula
-    cell.number_format = "@"
-    return cell
 
 
 def _pack(current: Current, form: Format) -> bytes:
