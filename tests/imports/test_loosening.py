@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from msgspec.structs import replace
 
+from app.engine.hospital import CompiledHospital
 from app.engine.model import (
     ByCheckpoint,
     Disposition,
@@ -21,7 +23,9 @@ from app.engine.model import (
     TechnologyKind,
     Urgency,
 )
-from app.imports.loosening import of_hospital
+from app.engine.reach import held_back
+from app.imports.loosening import Reach, of_hospital
+from tests.properties import hospitals
 
 ENTRY = Entry("35.71001", "房间隔缺损修补术", 3, ("胸心外科", "小儿外科"), flags=frozenset({"bypass"}))
 CHILD = Entry("35.71001", "房间隔缺损修补术", 4, ("小儿外科",), flags=frozenset({"stopped"}))
@@ -111,3 +115,16 @@ def test_a_technology_that_asks_for_as_much_or_more() -> None:
     assert _technology(qualification=(Qualification(years=5), Qualification(cases=10))) == []
     assert _way(codes=CANCER.codes | {"99.8500x004"}, with_diagnoses=()) == []
     assert _found(technologies=(ULTRASOUND, replace(RESCUE, identify=(Identify(codes=frozenset({"38.4500"})),)))) == []
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_the_quick_look_at_what_is_granted_again_finds_what_the_exact_one_finds(seed: int) -> None:
+    rng = Random(seed)
+    hospital = hospitals.random_hospital(rng)
+    compiled = CompiledHospital(hospital)
+    reach = Reach(compiled)
+    for number in hospitals.random_people(rng, hospital):
+        grants = [hospitals.random_grant(rng, hospital, number, index, calm=False) for index in range(12)]
+        for grant in grants:
+            others = [other for other in grants if other.id != grant.id]
+            assert reach.held_back(grant, others, hospitals.DAY) == held_back(grant, others, compiled, hospitals.DAY)
