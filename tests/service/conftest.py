@@ -11,11 +11,11 @@ from typing import NamedTuple
 import httpx
 import pytest
 
+from app.audit.store import open_store
 from app.imports.pack import import_pack
 from app.main import Gateway
 from app.settings import Settings
 from app.store import keys
-from app.store.database import Database
 from app.store.migrate import migrate
 
 PACK = Path(__file__).parents[2] / "packs" / "wahh"
@@ -54,9 +54,10 @@ def keys_fixture(template: Template) -> dict[str, str]:
 @pytest.fixture
 def settings(store_template: Path, tmp_path: Path) -> Settings:
     """Settings of a store of the test's own."""
-    path = tmp_path / "surgate.db"
-    shutil.copyfile(store_template, path)
-    return Settings(database_url=f"sqlite+aiosqlite:///{path}", var_dir=tmp_path, follow_seconds=0.02)
+    shutil.copytree(
+        store_template.parent, tmp_path, dirs_exist_ok=True
+    )  # the store, and the heads of its chain with the key that signs them
+    return Settings(var_dir=tmp_path, follow_seconds=0.02)
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def bearer(key: str) -> dict[str, str]:
 
 
 async def _build(path: Path) -> dict[str, str]:
-    database = Database(f"sqlite+aiosqlite:///{path}")
+    database, _ = open_store(Settings(var_dir=path.parent))
     await migrate(database)
     await import_pack(database, PACK)
     made = {}
