@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.served import free_port
 
@@ -50,7 +51,7 @@ class Server:
     def _run(self, command: Sequence[str], log: Path) -> None:
         with log.open("ab") as out:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, preexec_fn=_demote(), cwd=log.parent
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, cwd=log.parent, **_as_owner()
             )
 
 
@@ -74,9 +75,9 @@ class Postgres(Server):
         subprocess.run(
             [_tool("initdb"), "-D", str(self.data), "-U", "surgate", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"],
             check=True,
-            preexec_fn=_demote(),
             stdout=subprocess.DEVNULL,
             cwd=self.folder,
+            **_as_owner(),
         )
 
     def start(self) -> None:
@@ -164,8 +165,9 @@ class Proxy:
         self.port = free_port()
         self._delay = 0.0
         self._open = True
-        self._hanging = False
         self._loop = asyncio.new_event_loop()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -179,7 +181,7 @@ class Proxy:
 
     def hang(self) -> None:
         """Pass nothing on, and take connections all the same: a network that loses every packet."""
-        self._hanging = True
+        self._loop.call_soon_threadsafe(self._flowing.clear)
 
     def slow(self, seconds: float) -> None:
         """Delay every piece, each way, by that long."""
@@ -187,7 +189,8 @@ class Proxy:
 
     def heal(self) -> None:
         """Pass everything on at once again."""
-        self._open, self._hanging, self._delay = True, False, 0.0
+        self._open, self._delay = True, 0.0
+        self._loop.call_soon_threadsafe(self._flowing.set)
 
     def close(self) -> None:
         """End it."""
@@ -225,8 +228,7 @@ class Proxy:
         with contextlib.suppress(OSError):
             while piece := await reader.read(PIECE):
                 await asyncio.sleep(self._delay)
-                while self._hanging:
-                    await asyncio.sleep(0.02)
+                await self._flowing.wait()
                 writer.write(piece)
                 await writer.drain()
         writer.transport.abort()
@@ -279,16 +281,9 @@ def _owner() -> pwd.struct_passwd | None:
     return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
 
 
-def _demote() -> object:
+def _as_owner() -> dict[str, Any]:
     owner = _owner()
-
-    def demote() -> None:
-        if owner is not None:
-            os.setgroups([])
-            os.setgid(owner.pw_gid)
-            os.setuid(owner.pw_uid)
-
-    return demote
+    return {} if owner is None else {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
 
 
 def _give(folder: Path) -> None:
