@@ -36,6 +36,7 @@ from app.overrides.steps import Steps
 from app.overrides.watch import Watch
 from app.settings import Settings, read_settings
 from app.store.decisions import Ledger
+from app.store.upkeep import Upkeep
 from app.telemetry.logs import AccessLog, request_id
 from app.telemetry.meters import Meters
 
@@ -62,6 +63,7 @@ class Gateway:
         openings = Openings(self.database, notices)
         self.authorizer = Authorizer(self.live, self.ledger, openings, settings.max_waiting_checks, self.meters)
         self.steps = Steps(self.database, self.live, notices)
+        self.upkeep = Upkeep(self.database, worker)
         self.watch = Watch(self.database, self.live, worker, notices, self.meters)
         self.deliverer = Deliverer(
             self.database,
@@ -93,9 +95,11 @@ class Gateway:
             self.ledger.start()
             self.deliverer.start()
             self.watch.start()
+            self.upkeep.start()
             await self.sealer.start()
             yield
             await self.feed.stop()
+            await self.upkeep.stop()
             await self.watch.stop()
             await self.ledger.stop()
             await self.deliverer.stop()
