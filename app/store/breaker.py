@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from sqlalchemy import text
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
 from app.errors import Overloaded
 from app.store.database import Database
@@ -20,9 +20,6 @@ PROBE_SECONDS = 0.5
 MAX_PROBES = 3
 """Probes that hang at once, each with a connection, before no further one is sent."""
 
-AWAY = (SQLAlchemyError, OSError, TimeoutError)
-"""Whatever can go wrong when the database is away."""
-
 _Answer = TypeVar("_Answer")
 _log = logging.getLogger("surgate.store")
 
@@ -33,10 +30,12 @@ _REFUSALS = ("22", "23")
 
 def refuses(error: BaseException) -> bool:
     """Whether the database (or its driver) refuses what it was given, and would do so again, rather than that it cannot be asked."""
+    state = getattr(getattr(error, "orig", error), "sqlstate", None)  # drivers raise errors of their own while they connect
+    if isinstance(state, str):
+        return state[:2] in _REFUSALS
     if isinstance(error, DBAPIError):
-        state = getattr(error.orig, "sqlstate", None) or ""
-        return isinstance(error, IntegrityError | DataError) or state[:2] in _REFUSALS
-    return isinstance(error, StatementError) or not isinstance(error, AWAY)
+        return isinstance(error, IntegrityError | DataError)
+    return isinstance(error, StatementError | ValueError | TypeError | ArithmeticError)
 
 
 class StoreAway(Overloaded):
@@ -73,7 +72,7 @@ class Breaker:
         task = self._task(ask())
         try:
             return await self._answer(task)
-        except AWAY as error:
+        except Exception as error:
             if not refuses(error):
                 self._open(error)
             raise StoreAway(type(error).__name__) from error
@@ -122,7 +121,7 @@ class Breaker:
             probe = self._task(self._probe())
             try:
                 await self._answer(probe)
-            except AWAY:
+            except Exception:  # noqa: BLE001 - whatever it is, the database is not back
                 probe.cancel()
                 probes.add(probe)
                 continue

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+from sqlalchemy.exc import SQLAlchemyError
 
-from app.store.breaker import AWAY, PROBE_SECONDS, Breaker, refuses
+from app.store.breaker import PROBE_SECONDS, Breaker, refuses
 from app.store.database import Database
 from app.store.decided import NotRecorded, Record
 from app.store.decisions import keep_journaled
@@ -94,12 +95,12 @@ class Drain:
             try:
                 if await self._journal.holds() and self._breaker.closed:
                     await self.run()
-            except (*AWAY, NotRecorded) as error:
-                _log.warning("journal: not drained yet: %s", type(error).__name__)
             except Busy:
                 pass  # another worker does it
-            except Exception:  # noqa: BLE001 - a defect of ours must not end the drain: the journal would grow for ever
-                _log.exception("journal: not drained")
+            except (SQLAlchemyError, OSError, NotRecorded) as error:
+                _log.warning("journal: not drained yet: %s", type(error).__name__)
+            except Exception:  # noqa: BLE001 - a defect must not end the drain: the journal would grow for ever
+                _log.exception("journal: not drained yet")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PROBE_SECONDS):
                     await self._stopping.wait()

@@ -57,7 +57,7 @@ def settings(store_template: Path, tmp_path: Path) -> Settings:
     shutil.copytree(
         store_template.parent, tmp_path, dirs_exist_ok=True
     )  # the store, and the heads of its chain with the key that signs them
-    return Settings(var_dir=tmp_path, follow_seconds=0.02)
+    return Settings(var_dir=tmp_path, follow_seconds=0.02, reach_seconds=60)  # a slow machine is no outage
 
 
 @pytest.fixture
