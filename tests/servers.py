@@ -10,11 +10,13 @@ import pwd
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.served import free_port
 
@@ -50,7 +52,7 @@ class Server:
     def _run(self, command: Sequence[str], log: Path) -> None:
         with log.open("ab") as out:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, preexec_fn=_demote(), cwd=log.parent
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, cwd=log.parent, **_as_owner()
             )
 
 
@@ -60,10 +62,8 @@ class Postgres(Server):
     def __init__(self, folder: Path, **options: str) -> None:
         """`options` are settings of the server's."""
         super().__init__()
-        self.folder = folder
+        self.folder = _own(folder)
         self.options = options
-        folder.mkdir(parents=True)
-        _give(folder)
 
     def url(self, database: str = "postgres", port: int | None = None) -> str:
         """What SURGATE_DATABASE_URL takes. `port`: a proxy's."""
@@ -74,9 +74,9 @@ class Postgres(Server):
         subprocess.run(
             [_tool("initdb"), "-D", str(self.data), "-U", "surgate", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"],
             check=True,
-            preexec_fn=_demote(),
             stdout=subprocess.DEVNULL,
             cwd=self.folder,
+            **_as_owner(),
         )
 
     def start(self) -> None:
@@ -102,7 +102,9 @@ class Postgres(Server):
     def psql(self, *arguments: str, database: str = "postgres") -> str:
         """psql, unaligned and without headings."""
         command = [_tool("psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(self.port), "-U", "surgate"]
-        return subprocess.run([*command, "-d", database, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+        made = subprocess.run([*command, "-d", database, *arguments], check=False, capture_output=True, text=True)
+        assert made.returncode == 0, made.stderr
+        return made.stdout.strip()
 
     def _signal(self, number: int) -> None:
         # Its children are sessions of their own.
@@ -115,7 +117,7 @@ class Postgres(Server):
                 os.kill(pid, number)
 
     def _ready(self) -> bool:
-        command = [_tool("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        command = [_tool("pg_isready"), "-q", "-U", "surgate", "-d", "postgres", "-h", "127.0.0.1", "-p", str(self.port)]
         return subprocess.run(command, check=False).returncode == 0
 
 
@@ -124,10 +126,8 @@ class Redis(Server):
 
     def __init__(self, folder: Path, *options: str) -> None:
         super().__init__()
-        self.folder = folder
+        self.folder = _own(folder)
         self.options = options
-        folder.mkdir(parents=True)
-        _give(folder)
 
     def url(self, port: int | None = None) -> str:
         """What SURGATE_REDIS_URL takes. `port`: a proxy's."""
@@ -164,8 +164,9 @@ class Proxy:
         self.port = free_port()
         self._delay = 0.0
         self._open = True
-        self._hanging = False
         self._loop = asyncio.new_event_loop()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -179,7 +180,7 @@ class Proxy:
 
     def hang(self) -> None:
         """Pass nothing on, and take connections all the same: a network that loses every packet."""
-        self._hanging = True
+        self._loop.call_soon_threadsafe(self._flowing.clear)
 
     def slow(self, seconds: float) -> None:
         """Delay every piece, each way, by that long."""
@@ -187,7 +188,8 @@ class Proxy:
 
     def heal(self) -> None:
         """Pass everything on at once again."""
-        self._open, self._hanging, self._delay = True, False, 0.0
+        self._open, self._delay = True, 0.0
+        self._loop.call_soon_threadsafe(self._flowing.set)
 
     def close(self) -> None:
         """End it."""
@@ -225,8 +227,7 @@ class Proxy:
         with contextlib.suppress(OSError):
             while piece := await reader.read(PIECE):
                 await asyncio.sleep(self._delay)
-                while self._hanging:
-                    await asyncio.sleep(0.02)
+                await self._flowing.wait()
                 writer.write(piece)
                 await writer.drain()
         writer.transport.abort()
@@ -243,6 +244,7 @@ def postgres(folder: Path, **options: str) -> Iterator[Postgres]:
         yield made
     finally:
         made.kill()
+        shutil.rmtree(made.folder)
 
 
 @contextmanager
@@ -254,6 +256,7 @@ def redis(folder: Path, *options: str) -> Iterator[Redis]:
         yield made
     finally:
         made.kill()
+        shutil.rmtree(made.folder)
 
 
 @contextmanager
@@ -279,27 +282,20 @@ def _owner() -> pwd.struct_passwd | None:
     return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
 
 
-def _demote() -> object:
+def _as_owner() -> dict[str, Any]:
     owner = _owner()
-
-    def demote() -> None:
-        if owner is not None:
-            os.setgroups([])
-            os.setgid(owner.pw_gid)
-            os.setuid(owner.pw_uid)
-
-    return demote
+    return {} if owner is None else {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
 
 
-def _give(folder: Path) -> None:
-    """Let the servers' user have a folder, and pass through those above it."""
+def _own(folder: Path) -> Path:
+    """A folder for the servers' user: that one, or where the tests run as root, whose temporary folders nobody else may enter, one outside of them."""
     owner = _owner()
     if owner is None:
-        return
-    os.chown(folder, owner.pw_uid, owner.pw_gid)
-    for above in folder.parents:
-        if not above.stat().st_mode & 0o001:
-            above.chmod(above.stat().st_mode | 0o011)
+        folder.mkdir(parents=True)
+        return folder
+    made = Path(tempfile.mkdtemp(prefix="surgate-server-"))
+    os.chown(made, owner.pw_uid, owner.pw_gid)
+    return made
 
 
 def _children(process: int) -> list[int]:

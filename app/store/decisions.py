@@ -15,16 +15,18 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, func, select, tuple_
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.engine.model import CaseHistory, PastDecision
-from app.store import chain, tables
+from app.store import bulk, chain, locks, tables
+from app.store.among import among
 from app.store.breaker import Breaker, StoreAway
 from app.store.database import Database
 from app.store.decided import Before, CaseTaken, Earlier, Judged, NotRecorded, Record, RequestKey, case_history
 from app.store.journal import Journal, Refused
 from app.store.journal_index import Case, Found
+from app.store.locks import Lock
 from app.store.overrides import open_all
 from app.telemetry.meters import Meters
 
@@ -167,7 +169,7 @@ class _Commit:
 
     async def run(self) -> dict[str, Refused]:
         """The transaction."""
-        async with self._database.write() as connection:
+        async with self._database.write(None) as connection:
             clashes = await _write(connection, self._records)
             if self.abandoned:
                 raise _Abandoned
@@ -206,6 +208,8 @@ def _fail(futures: Sequence[asyncio.Future[_Answer]], error: Exception) -> None:
 
 async def _write(connection: AsyncConnection, group: Sequence[Record]) -> dict[str, Refused]:
     """Insert a group. By record id: the answer that was there before under the same request, or that its case is taken."""
+    # Until the end nobody else records anything of these hospitals: what is looked up here is still so when it is written.
+    await locks.take(connection, Lock.CHAIN, {record.key.hospital for record in group})
     first: dict[RequestKey, Record] = {}
     for record in group:
         first.setdefault(record.key, record)
@@ -226,8 +230,10 @@ async def keep_journaled(connection: AsyncConnection, records: Sequence[Record],
     A request that was decided elsewhere meanwhile is kept too, as a repetition of the first. `voids` tells of a decision's id that nobody was
     answered on it, but on the journal's under the same request: then this one counts from now on.
     """
+    await locks.take(connection, Lock.CHAIN, {record.key.hospital for record in records})
     table = tables.decisions
-    there = set((await connection.execute(select(table.c.id).where(table.c.id.in_([record.id for record in records])))).scalars())
+    same = among(connection, (table.c.id,), [(record.id,) for record in records])
+    there = set((await connection.execute(select(table.c.id).where(same))).scalars())
     fresh = [record for record in records if record.id not in there]
     firsts = await _firsts(connection, list({record.key for record in fresh}))
     kept = []
@@ -245,15 +251,15 @@ async def _firsts(connection: AsyncConnection, keys: Sequence[RequestKey]) -> di
     table = tables.decisions
     found = await connection.execute(
         select(table.c.hospital, table.c.client, table.c.request_id, table.c.id).where(
-            tuple_(table.c.hospital, table.c.client, table.c.request_id).in_(keys), table.c.repeats.is_(None)
+            among(connection, (table.c.hospital, table.c.client, table.c.request_id), keys), table.c.repeats.is_(None)
         )
     )
     return {RequestKey(r.hospital, r.client, r.request_id): r.id for r in found}
 
 
 async def _insert(connection: AsyncConnection, fresh: Sequence[Record]) -> None:
-    await connection.execute(tables.decisions.insert(), [_row(record) for record in fresh])
-    await connection.execute(tables.decision_terms.insert(), [row for record in fresh for row in _term_rows(record)])
+    await bulk.insert(connection, tables.decisions, [_row(record) for record in fresh])
+    await bulk.insert(connection, tables.decision_terms, [row for record in fresh for row in _term_rows(record)])
     for hospital in dict.fromkeys(record.key.hospital for record in fresh):
         mine = [record for record in fresh if record.key.hospital == hospital]
         await chain.append(connection, hospital, [_link(record) for record in mine])
@@ -274,7 +280,7 @@ async def _taken(connection: AsyncConnection, fresh: Sequence[Record]) -> set[st
 async def _owners(connection: AsyncConnection, cases: set[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """The patient of each case: that of its first decision."""
     table = tables.decisions
-    firsts = select(func.min(table.c.seq)).where(tuple_(table.c.hospital, table.c.case_id).in_(sorted(cases)))
+    firsts = select(func.min(table.c.seq)).where(among(connection, (table.c.hospital, table.c.case_id), sorted(cases)))
     firsts = firsts.group_by(table.c.hospital, table.c.case_id)
     found = await connection.execute(select(table.c.hospital, table.c.case_id, table.c.patient_id).where(table.c.seq.in_(firsts)))
     return {(row.hospital, row.case_id): row.patient_id for row in found}
@@ -291,7 +297,7 @@ async def _answers(connection: AsyncConnection, keys: Sequence[RequestKey], whic
     table = tables.decisions
     found = await connection.execute(
         select(table.c.hospital, table.c.client, table.c.request_id, table.c.content, table.c.answer).where(
-            tuple_(table.c.hospital, table.c.client, table.c.request_id).in_(keys), which
+            among(connection, (table.c.hospital, table.c.client, table.c.request_id), keys), which
         )
     )
     return {RequestKey(r.hospital, r.client, r.request_id): Earlier(r.content, r.answer) for r in found}
@@ -302,7 +308,7 @@ async def _of_cases(connection: AsyncConnection, cases: set[Case]) -> dict[Case,
     table = tables.decisions
     found = await connection.execute(
         select(table.c.hospital, table.c.case_id, table.c.id, table.c.at, table.c.patient_id, table.c.past)
-        .where(tuple_(table.c.hospital, table.c.case_id).in_(sorted(cases)))
+        .where(among(connection, (table.c.hospital, table.c.case_id), sorted(cases)))
         .order_by(table.c.seq)
     )
     made: dict[Case, list[Judged]] = defaultdict(list)

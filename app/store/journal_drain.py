@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.store.breaker import PROBE_SECONDS, Breaker, refuses
-from app.store.database import Database
+from app.store.database import AWAY, Database
 from app.store.decided import NotRecorded, Record
 from app.store.decisions import keep_journaled
 from app.store.journal import LOCK_SECONDS, Journal, decode, refused_files, segments
@@ -97,7 +96,7 @@ class Drain:
                     await self.run()
             except Busy:
                 pass  # another worker does it
-            except (SQLAlchemyError, OSError, NotRecorded) as error:
+            except (*AWAY, NotRecorded) as error:
                 _log.warning("journal: not drained yet: %s", type(error).__name__)
             except Exception:  # noqa: BLE001 - a defect must not end the drain: the journal would grow for ever
                 _log.exception("journal: not drained yet")
@@ -205,7 +204,7 @@ class Drain:
         return False
 
     async def _write(self, records: Sequence[Record]) -> int:
-        async with self._database.write() as connection:
+        async with self._database.write(None) as connection:
             written = await keep_journaled(connection, records, self._journal.voids)
         self._meters.drained.add(written)
         return written

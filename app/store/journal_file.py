@@ -71,12 +71,12 @@ class JournalFile:
         self._descriptor = descriptor
 
     @classmethod
-    def make(cls, path: Path, size: int = SEGMENT_BYTES) -> None:
+    def make(cls, path: Path) -> None:
         """Make a file with its room given, under another name until it has all of it. Raises `OSError` where there is no room; nothing is left then."""
         aside = path.with_suffix(".new")
         descriptor = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PRIVATE_FILE)
         try:
-            os.posix_fallocate(descriptor, 0, size)
+            os.posix_fallocate(descriptor, 0, SEGMENT_BYTES)
             os.fsync(descriptor)
         except OSError:
             aside.unlink()

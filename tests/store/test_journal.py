@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from app.engine.model import Checkpoint
-from app.store import journal as module
-from app.store import journal_recent
+from app.store import journal_file, journal_recent
 from app.store.decided import CaseTaken, Earlier, NotRecorded, case_history
 from app.store.journal import Journal, segments
 from app.store.journal_file import JournalFile, Kind, framed
+from app.store.journal_index import NOTHING_FOUND
 from tests.store.records import HOSPITAL, a_record, an_opening
 
 pytestmark = pytest.mark.anyio
@@ -31,7 +31,7 @@ def anyio_backend() -> str:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder for journals whose files hold some twenty decisions."""
-    monkeypatch.setattr(JournalFile.make.__func__, "__defaults__", (SIZE,))
+    monkeypatch.setattr(journal_file, "SEGMENT_BYTES", SIZE)
     return tmp_path / "journal"
 
 
@@ -103,7 +103,7 @@ async def test_what_came_to_the_database_is_known_when_it_is_away(one: Journal, 
     record = a_record("R1", opening=an_opening("R1"))
     assert await one.note([record]) == {}
     assert not await other.holds()
-    assert await other.find([record.key], [], recent=False) == module.NOTHING_FOUND
+    assert await other.find([record.key], [], recent=False) == NOTHING_FOUND
     found = await other.find([record.key], [(HOSPITAL, record.case_id)], recent=True)
     assert found.earlier[record.key].answer == record.answer
     assert [judged.id for judged in found.recent[HOSPITAL, record.case_id]] == [record.id]

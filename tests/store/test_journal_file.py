@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from app.store import journal_file
 from app.store.journal_file import END, Damage, Frame, JournalFile, Kind, framed
 
-SIZE = 1 << 16
+SIZE = journal_file.SEGMENT_BYTES
 CONTENTS = (b"first", b"", b"x" * 5000, bytes(range(256)))
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     made = tmp_path / "1.segment"
-    JournalFile.make(made, SIZE)
+    JournalFile.make(made)
     return made
 
 
@@ -55,7 +56,7 @@ def test_where_there_is_no_room_nothing_is_left(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(OSError, match="No space"):
-        JournalFile.make(tmp_path / "spare", SIZE)
+        JournalFile.make(tmp_path / "spare")
     assert list(tmp_path.iterdir()) == []
 
 
