@@ -78,14 +78,16 @@ class Breaker:
             raise StoreAway(type(error).__name__) from error
 
     async def stop(self) -> None:
-        """Give up what still hangs."""
+        """Let what still hangs end, and give it up after the time that one answer may take."""
         if self._probing is not None:
             self._probing.cancel()
+            await asyncio.wait({self._probing})
+        if self._pending:
+            await asyncio.wait(self._pending, timeout=self._reach_seconds)
         for task in self._pending:
             task.cancel()
-        left = {*self._pending, *({self._probing} if self._probing is not None else ())}
-        if left:
-            await asyncio.wait(left, timeout=self._reach_seconds)
+        if self._pending:
+            await asyncio.wait(self._pending, timeout=self._reach_seconds)
 
     async def _answer(self, task: asyncio.Task[_Answer]) -> _Answer:
         done, _ = await asyncio.wait({task}, timeout=self._reach_seconds)

@@ -11,8 +11,13 @@ import pytest
 from app.store import journal_file
 from app.store.journal_file import END, Damage, Frame, JournalFile, Kind, framed
 
-SIZE = journal_file.SEGMENT_BYTES
+SIZE = 1 << 16
 CONTENTS = (b"first", b"", b"x" * 5000, bytes(range(256)))
+
+
+@pytest.fixture(autouse=True)
+def _size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_file, "SEGMENT_BYTES", SIZE)
 
 
 @pytest.fixture
