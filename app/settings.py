@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -112,6 +113,11 @@ class Settings(BaseModel):
         return self.database_url or f"{SQLITE}{(self.var_dir / 'surgate.db').resolve()}"
 
     @property
+    def embedded(self) -> bool:
+        """Whether the store is a file of this machine."""
+        return self.database.startswith(SQLITE)
+
+    @property
     def demo_keys_file(self) -> Path:
         return self.var_dir / "demo-keys.json"
 
@@ -160,6 +166,11 @@ def _postgresql(url: str) -> None:
         raise ValueError(f"must be {POSTGRESQL}USER:PASSWORD@HOST/DATABASE")
 
 
+def _given(error: ErrorDetails) -> str:
+    """What was given, unless it may hold a password."""
+    return "" if str(error["loc"][0]).endswith("_url") else f"（{error['input']!r}）"
+
+
 def networks_of(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
     """The networks in a list with commas. Raises `ValueError` for what is none."""
     return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
@@ -178,7 +189,7 @@ def read_settings(environment: dict[str, str]) -> Settings:
     try:
         settings = Settings.model_validate(given)
     except ValidationError as error:
-        wrong += [f"{PREFIX}{'.'.join(str(p) for p in e['loc']).upper()}: {e['msg']}（{e['input']!r}）" for e in error.errors()]
+        wrong += [f"{PREFIX}{'.'.join(str(p) for p in e['loc']).upper()}: {e['msg']}{_given(e)}" for e in error.errors()]
         raise BadSettings("\n".join(wrong)) from None
     if settings.demo and not settings.loopback:
         wrong.append(f"{PREFIX}HOST: 演示密钥只能用于本机地址 / demo keys exist only on a loopback address, not {settings.host}")
