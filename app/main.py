@@ -35,7 +35,10 @@ from app.overrides.opening import Openings
 from app.overrides.steps import Steps
 from app.overrides.watch import Watch
 from app.settings import Settings, read_settings
+from app.store.breaker import Breaker
 from app.store.decisions import Ledger
+from app.store.journal import Journal
+from app.store.journal_drain import Drain
 from app.store.upkeep import Upkeep
 from app.telemetry.logs import AccessLog, request_id
 from app.telemetry.meters import Meters
@@ -56,11 +59,14 @@ class Gateway:
         self.database, self.heads = open_store(settings, self.meters, enqueued=lambda: self.deliverer.wake())
         self.live = Live(self.database, worker, settings.lease_seconds, settings.follow_seconds, self.meters)
         self.sealer = Sealer(self.database, self.heads, worker, settings.seal_seconds, self.meters)
-        self.ledger = Ledger(self.database, self.meters)
+        self.breaker = Breaker(self.database, settings.reach_seconds, self.meters)
+        self.journal = Journal(settings.journal_folder, self.meters)
+        self.drain = Drain(self.journal, self.database, self.breaker, self.meters)
+        self.ledger = Ledger(self.database, self.journal, self.breaker, self.meters)
         self.verifying = asyncio.Lock()
         self.files = asyncio.Semaphore(FILES_AT_ONCE)
         self.guard = Guard(self.live, settings.failed_keys_per_minute)
-        openings = Openings(self.database, notices)
+        openings = Openings(self.database, self.breaker, notices)
         self.authorizer = Authorizer(self.live, self.ledger, openings, settings.max_waiting_checks, self.meters)
         self.steps = Steps(self.database, self.live, notices)
         self.upkeep = Upkeep(self.database, worker)
@@ -92,7 +98,9 @@ class Gateway:
         @asynccontextmanager
         async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
             await self.live.start()
+            await self.journal.open()
             self.ledger.start()
+            self.drain.start()
             self.deliverer.start()
             self.watch.start()
             self.upkeep.start()
@@ -102,6 +110,9 @@ class Gateway:
             await self.upkeep.stop()
             await self.watch.stop()
             await self.ledger.stop()
+            await self.drain.stop()
+            await self.breaker.stop()
+            await self.journal.close()
             await self.deliverer.stop()
             await self.live.stop()
             await self.sealer.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 
+from app.store import journal_file
 from tests.measured import Measured
 
 # No test depends on the machine's speed.
@@ -16,3 +17,9 @@ settings.load_profile("surgate")
 def measured() -> Measured:
     """Where a test puts the figures that it saw."""
     return Measured()
+
+
+@pytest.fixture(autouse=True)
+def _small_journals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway within the tests' process gives its journal little room: hundreds of them would fill a disk."""
+    monkeypatch.setattr(journal_file, "SEGMENT_BYTES", 1 << 18)

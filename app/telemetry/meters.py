@@ -126,6 +126,12 @@ class Meters:
         self._commit_seconds = Histogram(self.memory, families.COMMIT_SECONDS)
         self._commit_failures = Counter(self.memory, families.COMMIT_FAILURES)
         self._waiting = Gauge(self.memory, families.WAITING)
+        self.journaled = Counter(self.memory, families.JOURNALED)
+        self.drained = Counter(self.memory, families.DRAINED)
+        self.journal_records = Gauge(self.memory, families.JOURNAL_RECORDS)
+        self.journal_refused = Gauge(self.memory, families.JOURNAL_REFUSED)
+        self.store_away = Gauge(self.memory, families.STORE_AWAY)
+        self._journal_seconds = Histogram(self.memory, families.JOURNAL_SECONDS)
         self._confirmed = Gauge(self.memory, families.MATRIX_CONFIRMED)
         self.event_streams = Gauge(self.memory, families.EVENT_STREAMS)
         self._outbox: dict[tuple[str, str], Gauge] = {}
@@ -175,6 +181,13 @@ class Meters:
         self._commit_seconds.observe(_clock() - began)
         self._commit_records.observe(records)
         self._waiting.set(waiting())
+
+    @contextmanager
+    def journal(self) -> Iterator[None]:
+        """Decisions are put into the journal."""
+        began = _clock()
+        yield
+        self._journal_seconds.observe(_clock() - began)
 
     def confirmed(self, hospitals: Mapping[str, Versioned], at: datetime) -> None:
         """The matrix was held against the change log."""
