@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from collections.abc import AsyncIterator
@@ -15,6 +14,7 @@ from fastapi.responses import Response
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
+from app.admission import Admission, Turns
 from app.api import check
 from app.api.auth import Guard
 from app.api.bodies import BodyTooLarge, Disconnected, Receive, WrongMediaType
@@ -39,8 +39,12 @@ from app.store.decisions import Ledger
 from app.telemetry.logs import AccessLog, request_id
 from app.telemetry.meters import Meters
 
-FILES_AT_ONCE = 1
-"""Imports and exports that a worker works on; the others wait. One of 400,000 rows takes a core and hundreds of MiB for a while."""
+FILES_AT_ONCE, MAX_FILES_IN_LINE = 1, 4
+"""Imports and exports that a worker works on, and of one hospital that it has received or receives; the others wait or come again. One of 400,000
+rows takes a core and hundreds of MiB for a while."""
+
+READS_AT_ONCE, MAX_READS_IN_LINE = 3, 50
+"""Readings of the record and of lists: fewer than the store has connections, so that checks never wait for one. In line: of one hospital."""
 
 
 class Gateway:
@@ -56,11 +60,12 @@ class Gateway:
         self.live = Live(self.database, worker, settings.lease_seconds, settings.follow_seconds, self.meters)
         self.sealer = Sealer(self.database, self.heads, worker, settings.seal_seconds, self.meters)
         self.ledger = Ledger(self.database, self.meters)
-        self.verifying = asyncio.Lock()
-        self.files = asyncio.Semaphore(FILES_AT_ONCE)
+        self.verifying = Turns(1, 1)
+        self.files = Turns(FILES_AT_ONCE, MAX_FILES_IN_LINE)
+        self.reads = Turns(READS_AT_ONCE, MAX_READS_IN_LINE)
         self.guard = Guard(self.live, settings.failed_keys_per_minute)
         openings = Openings(self.database, notices)
-        self.authorizer = Authorizer(self.live, self.ledger, openings, settings.max_waiting_checks, self.meters)
+        self.authorizer = Authorizer(self.live, self.ledger, openings, Admission(settings.max_waiting_checks, self.meters), self.meters)
         self.steps = Steps(self.database, self.live, notices)
         self.watch = Watch(self.database, self.live, worker, notices, self.meters)
         self.deliverer = Deliverer(

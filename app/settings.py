@@ -38,9 +38,12 @@ class Settings(BaseModel):
         float, Field(gt=0, le=10, description="How long a worker may trust its memory without looking at the change log")
     ] = 1.0
     follow_seconds: Annotated[float, Field(gt=0, le=5, description="How often a worker looks at the change log")] = 0.05
-    max_waiting_checks: Annotated[int, Field(ge=1, le=100_000, description="Checks that may wait for the record at once, per worker")] = (
-        2000
-    )
+    max_waiting_checks: Annotated[
+        int,
+        Field(
+            ge=10, le=100_000, description="Checks in hand at once, per worker: all ranks and hospitals; the last of it is for emergencies"
+        ),
+    ] = 2000
     failed_keys_per_minute: Annotated[int, Field(ge=1, le=10_000, description="Wrong keys from one address before 429")] = 30
     max_event_streams: Annotated[int, Field(ge=1, le=10_000, description="Streams of GET /v1/events at once, per worker")] = 100
     notify_retry_seconds: Annotated[

@@ -20,6 +20,7 @@ from app.engine.model import CaseHistory, PastDecision
 from app.errors import Overloaded
 from app.store import chain, tables
 from app.store.database import Database
+from app.store.fair_queue import FairQueue
 from app.store.overrides import Opening, open_all
 from app.telemetry.meters import Meters
 
@@ -93,8 +94,8 @@ class Ledger:
     def __init__(self, database: Database, meters: Meters | None = None) -> None:
         self._database = database
         self._meters = meters or Meters()
-        self._records: asyncio.Queue[tuple[Record, asyncio.Future[Earlier | None]] | None] = asyncio.Queue()
-        self._lookups: asyncio.Queue[tuple[RequestKey, str, asyncio.Future[Before]] | None] = asyncio.Queue()
+        self._records: FairQueue[tuple[Record, asyncio.Future[Earlier | None]]] = FairQueue(lambda waiting: waiting[0].key.hospital)
+        self._lookups: FairQueue[tuple[RequestKey, str, asyncio.Future[Before]]] = FairQueue(lambda waiting: waiting[0].hospital)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
