@@ -65,7 +65,8 @@ class Gateway:
         self.reads = Turns(READS_AT_ONCE, MAX_READS_IN_LINE)
         self.guard = Guard(self.live, settings.failed_keys_per_minute)
         openings = Openings(self.database, notices)
-        self.authorizer = Authorizer(self.live, self.ledger, openings, Admission(settings.max_waiting_checks, self.meters), self.meters)
+        self.admission = Admission(settings.max_waiting_checks, self.meters)
+        self.authorizer = Authorizer(self.live, self.ledger, openings, self.admission, self.meters)
         self.steps = Steps(self.database, self.live, notices)
         self.watch = Watch(self.database, self.live, worker, notices, self.meters)
         self.deliverer = Deliverer(
