@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from app.errors import SurgateError
 
 PREFIX = "SURGATE_"
 SQLITE = "sqlite+aiosqlite:///"
+POSTGRESQL = "postgresql+asyncpg://"
 
 
 class BadSettings(SurgateError):
@@ -23,7 +27,17 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    database_url: Annotated[str, Field(description="Where everything is kept: sqlite+aiosqlite:///PATH; empty: VAR_DIR/surgate.db")] = ""
+    database_url: Annotated[
+        str,
+        Field(
+            description="Where everything is kept: sqlite+aiosqlite:///PATH, or postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE; empty: VAR_DIR/surgate.db"
+        ),
+    ] = ""
+    database_connections: Annotated[int, Field(ge=4, le=200, description="Connections to PostgreSQL, per worker")] = 10
+    database_statement_seconds: Annotated[float, Field(gt=0, le=3600, description="How long one statement may take on PostgreSQL")] = 60.0
+    database_lock_seconds: Annotated[float, Field(gt=0, le=600, description="How long a statement may wait for a lock on PostgreSQL")] = (
+        10.0
+    )
     host: Annotated[str, Field(description="Address to listen on")] = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535, description="Port to listen on")] = 8080
     workers: Annotated[int, Field(ge=1, le=64, description="Worker processes on this machine")] = 1
@@ -66,8 +80,10 @@ class Settings(BaseModel):
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, url: str) -> str:
-        if url and url.removeprefix(SQLITE) in (url, "", ":memory:"):
-            raise ValueError(f"must be {SQLITE}PATH")
+        if url.startswith(POSTGRESQL):
+            _postgresql(url)
+        elif url and url.removeprefix(SQLITE) in (url, "", ":memory:"):
+            raise ValueError(f"must be {SQLITE}PATH or {POSTGRESQL}USER:PASSWORD@HOST/DATABASE")
         return url
 
     @field_validator("var_dir", mode="before")
@@ -92,6 +108,11 @@ class Settings(BaseModel):
     def database(self) -> str:
         """The database's URL, the embedded store's by default."""
         return self.database_url or f"{SQLITE}{(self.var_dir / 'surgate.db').resolve()}"
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the store is a file of this machine."""
+        return self.database.startswith(SQLITE)
 
     @property
     def demo_keys_file(self) -> Path:
@@ -127,6 +148,21 @@ class Settings(BaseModel):
             return False
 
 
+def _postgresql(url: str) -> None:
+    """Raises `ValueError` for what is no URL of a database."""
+    try:
+        parts = make_url(url)
+    except ArgumentError:
+        parts = None
+    if parts is None or not parts.database or not (parts.host or "host" in parts.query):
+        raise ValueError(f"must be {POSTGRESQL}USER:PASSWORD@HOST/DATABASE")
+
+
+def _given(error: ErrorDetails) -> str:
+    """What was given, unless it may hold a password."""
+    return "" if str(error["loc"][0]).endswith("_url") else f"（{error['input']!r}）"
+
+
 def networks_of(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
     """The networks in a list with commas. Raises `ValueError` for what is none."""
     return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
@@ -145,7 +181,7 @@ def read_settings(environment: dict[str, str]) -> Settings:
     try:
         settings = Settings.model_validate(given)
     except ValidationError as error:
-        wrong += [f"{PREFIX}{'.'.join(str(p) for p in e['loc']).upper()}: {e['msg']}（{e['input']!r}）" for e in error.errors()]
+        wrong += [f"{PREFIX}{'.'.join(str(p) for p in e['loc']).upper()}: {e['msg']}{_given(e)}" for e in error.errors()]
         raise BadSettings("\n".join(wrong)) from None
     if settings.demo and not settings.loopback:
         wrong.append(f"{PREFIX}HOST: 演示密钥只能用于本机地址 / demo keys exist only on a loopback address, not {settings.host}")

@@ -14,10 +14,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple, ParamSpec, TypeVar
 
@@ -152,7 +151,7 @@ class Live:
         self._thread.shutdown(wait=False)
         self._trusted_until = 0.0
         try:
-            async with self._database.write() as connection:
+            async with self._database.write(None) as connection:
                 await changes.sign_off(connection, self._worker)
         except (SQLAlchemyError, OSError) as error:
             # Nothing is lost: the lease runs out by itself, and a change waits for that.
@@ -181,7 +180,7 @@ class Live:
         self._meters.confirmed(self.hospitals, as_of)
         if logged:
             self._seq = logged[-1].seq
-        if logged or time.monotonic() > self._trusted_until - (1 - ACKNOWLEDGE_AFTER) * self._lease_seconds:
+        if logged or changes.since_boot() > self._trusted_until - (1 - ACKNOWLEDGE_AFTER) * self._lease_seconds:
             await self._acknowledge()
 
     async def _apply(self, connection: AsyncConnection, logged: Iterable[changes.Logged], as_of: datetime) -> None:
@@ -207,17 +206,15 @@ class Live:
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(make, *given, **named))
 
     def _trusted(self) -> bool:
-        return time.monotonic() < self._trusted_until
+        return changes.since_boot() < self._trusted_until
 
     async def _acknowledge(self) -> None:
-        # The lease is counted from before it is written down: what the others read never ends before what this worker trusts.
-        began = time.monotonic()
-        until = datetime.now(UTC) + timedelta(seconds=self._lease_seconds)
-        async with self._database.write() as connection:
-            # Between reading the log and this transaction, which alone writes now, the process may have been frozen for any time and a change
-            # may have returned without waiting for it. Then there is no lease, and every check looks for itself.
-            current = await changes.latest(connection) == self._seq
-            await changes.acknowledge(connection, self._worker, self._seq, until)
+        # The lease is counted from before it is asked for: what the others wait for never ends before what this worker trusts.
+        began = changes.since_boot()
+        async with self._database.write(None) as connection:
+            # Since the log was read the process may have been frozen for any time, and a change may have returned without waiting for it. Then
+            # there is no lease, and every check looks for itself.
+            current = await changes.acknowledge(connection, self._worker, self._seq, self._lease_seconds)
         if current:
             self._trusted_until = began + self._lease_seconds
 

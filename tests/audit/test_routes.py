@@ -17,12 +17,12 @@ from app.engine.model import Checkpoint
 from app.main import Gateway
 from app.settings import Settings
 from tests.audit.test_files import verified
-from tests.service.conftest import bearer, client, gateway, settings
+from tests.service.conftest import bearer, client, gateway, keys_fixture, settings, shared, store
 from tests.service.orders import EXPIRED, order
 
 pytestmark = pytest.mark.anyio
 
-__all__ = ["client", "gateway", "settings"]
+__all__ = ["client", "gateway", "keys_fixture", "settings", "shared", "store"]
 
 
 async def get(client: httpx.AsyncClient, path: str, key: str, status: int = 200, **params: Any) -> httpx.Response:
