@@ -62,13 +62,15 @@ def reader(*roles: Role) -> Any:
 
 
 def operations() -> Any:
-    """Lets in callers of this machine, of the operations networks, or with a key of the operations office: a route's dependency."""
+    """Lets in callers of this machine, of the operations networks, or with a key of an operations office, as a route's parameter: the code of the
+    hospital that such a key is told of, None where all are."""
 
-    async def known(request: Request) -> None:
+    async def known(request: Request) -> str | None:
         gateway = gateway_of(request)
         address = request.client.host if request.client else ""
-        if not from_operations(address, gateway.settings.ops_networks):
-            require(await gateway.guard.caller(request.headers.get("authorization"), address), [Role.OPS])
+        if from_operations(address, gateway.settings.ops_networks):
+            return None
+        return (await _let_in(request, (Role.OPS,))).hospital
 
     return Depends(known)
 
