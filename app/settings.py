@@ -55,7 +55,7 @@ class Settings(BaseModel):
     reach_seconds: Annotated[
         float,
         Field(
-            gt=0, le=30, description="How long the database may take for a check, before it goes on without: its record into the journal"
+            gt=0, le=60, description="How long the database may take for a check, before it goes on without: its record into the journal"
         ),
     ] = 1.0
     max_waiting_checks: Annotated[
