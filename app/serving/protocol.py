@@ -26,6 +26,8 @@ MIN_BYTES_PER_SECOND = 16 * 1024
 FINISH_SECONDS = 1.0
 """How long a connection that is to be closed may take to be emptied without that anything is taken from it."""
 
+READ_FIRST_SECONDS = 0.01
+
 REFUSED_AT_ONCE = 100
 """Connections beyond the bound that are told so; further ones are closed without a word."""
 
@@ -152,6 +154,10 @@ class Connection(HttpToolsProtocol):
         self._timed = 0 if seconds is None else self._part
 
     def _out_of_time(self) -> None:
+        # After a stall timers come before what has arrived meanwhile: that is read first.
+        self._timer = self.loop.call_later(READ_FIRST_SECONDS, self._look)
+
+    def _look(self) -> None:
         if self.transport.is_closing():
             return
         now = self.loop.time()
