@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from importlib.metadata import version as package_version
 
@@ -17,12 +18,13 @@ import msgspec
 from msgspec.structs import replace
 from uuid_utils import uuid7
 
+from app.admission import Admission, Rank, Turns, rank_of
 from app.api.orders import decode_order
 from app.cache.live import Live, LiveHospital
 from app.engine.decide import OtherPatient, decide
 from app.engine.history import past_decision
 from app.engine.model import Decision, Message, Order, Urgency, Verdict
-from app.errors import BadInput, Conflict, Overloaded
+from app.errors import BadInput, Conflict, Unauthenticated
 from app.explain import Explanation, explain
 from app.overrides.opening import Openings
 from app.store.decided import Before, CaseTaken, Earlier, Record, RequestKey
@@ -45,6 +47,10 @@ _UNREAD = Message(
     en=" (The database cannot be read now, there may be one: have the previous document checked again first, or declare an emergency.)",
 )
 
+EXPLAINED_AT_ONCE = 4
+MAX_EXPLAINED_IN_LINE = 32
+"""Of one hospital. An explanation takes many times what a check takes, and nobody waits for it in a theatre."""
+
 CONFIRM = "emergency_to_confirm"
 """The obligation by which orders are found that urgency alone relaxed."""
 
@@ -55,13 +61,13 @@ _encode_canonically = msgspec.json.Encoder(order="sorted").encode
 class Authorizer:
     """Judges checks for one worker. `clock` gives the instant, with offset."""
 
-    def __init__(self, live: Live, ledger: Ledger, openings: Openings, max_waiting: int, meters: Meters | None = None) -> None:
+    def __init__(self, live: Live, ledger: Ledger, openings: Openings, admission: Admission, meters: Meters | None = None) -> None:
         self._live = live
         self._ledger = ledger
         self._openings = openings
-        self._max_waiting = max_waiting
+        self._admission = admission
+        self._explaining = Turns(EXPLAINED_AT_ONCE, MAX_EXPLAINED_IN_LINE)
         self._meters = meters or Meters()
-        self.in_flight = 0
 
     async def check(self, body: bytes, key: Key) -> bytes:
         """The answer to `POST /v1/check`, recorded.
@@ -70,14 +76,20 @@ class Authorizer:
             BadInput: the order is wrong.
             Conflict: the request id was used for other content, or the case belongs to another patient.
             Overloaded: no room, or the record cannot be kept.
+            Unauthenticated: the key was revoked.
         """
-        return await self._admitted(self.order(body, key), body, key)
+        try:
+            order = self.order(body, key)
+        except BadInput:
+            await self._live.fresh()  # what is refused may have been allowed by now: a flag of the hospital's own
+            order = self.order(body, key)
+        return await self._admitted(order, body, key, rank_of(order.urgency, in_batch=False))
 
     async def check_many(self, bodies: Sequence[bytes], key: Key) -> list[bytes | BaseException]:
         """The answers to the checks of a batch, in its order; for one that failed, what `check` raises.
 
         The checks of one case are judged one after the other as they stand in the batch, so that a notice sees the order before it; cases are
-        judged side by side, `MAX_SIDE_BY_SIDE` at once, so that a batch leaves room for single checks.
+        judged side by side, `MAX_SIDE_BY_SIDE` at once, so that a batch leaves room for single checks; what is urgent in it does not wait for that.
         """
         results: list[bytes | BaseException] = [b""] * len(bodies)
         cases: dict[str, list[tuple[int, Order]]] = defaultdict(list)
@@ -92,8 +104,9 @@ class Authorizer:
 
         async def judge(checks: Sequence[tuple[int, Order]]) -> None:
             for index, order in checks:
-                async with room:
-                    answered = await asyncio.gather(self._admitted(order, bodies[index], key), return_exceptions=True)
+                rank = rank_of(order.urgency, in_batch=True)
+                async with room if rank is Rank.BATCH else nullcontext():
+                    answered = await asyncio.gather(self._admitted(order, bodies[index], key, rank), return_exceptions=True)
                 results[index] = answered[0]
 
         await asyncio.gather(*map(judge, cases.values()))
@@ -103,18 +116,22 @@ class Authorizer:
         """The order in a body, as the key's hospital reads it. Raises `BadInput`."""
         return decode_order(body, self._live.hospitals[key.hospital].compiled.policy.flags)
 
-    async def _admitted(self, order: Order, body: bytes, key: Key) -> bytes:
-        if self.in_flight >= self._max_waiting:
-            raise Overloaded("too many checks are waiting")
-        self.in_flight += 1
-        try:
+    async def _admitted(self, order: Order, body: bytes, key: Key, rank: Rank) -> bytes:
+        with self._admission.admitted(rank, key.hospital):
+            # Only who is let in waits for the change log: behind a store that stands still nobody gathers uncounted.
+            await self._live.fresh()
+            known = self._live.keys.get(key.id)
+            if known is None or known.revoked_at is not None:
+                raise Unauthenticated("Authorization: Bearer KEY")
             return await self._recorded(order, body, key)
-        finally:
-            self.in_flight -= 1
 
     async def explain(self, order: Order, key: Key) -> Explanation:
-        """The same judgement with its trace, not recorded. Raises `Conflict` for another patient's case, `Overloaded` where neither the database nor
-        the journal can be read."""
+        """The same judgement with its trace, not recorded. Raises `Conflict` for another patient's case, `Overloaded` where neither the
+        database nor the journal can be read or too many wait."""
+        async with self._explaining.through(key.hospital):
+            return await self._explained(order, key)
+
+    async def _explained(self, order: Order, key: Key) -> Explanation:
         before = await self._ledger.before(RequestKey(key.hospital, key.client, ""), order.case_id)
         await self._live.fresh()
         live = self._live.hospitals[key.hospital]

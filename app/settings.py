@@ -55,12 +55,15 @@ class Settings(BaseModel):
     reach_seconds: Annotated[
         float,
         Field(
-            gt=0, le=60, description="How long the database may take for a check, before it goes on without: its record into the journal"
+            gt=0, le=30, description="How long the database may take for a check, before it goes on without: its record into the journal"
         ),
     ] = 1.0
-    max_waiting_checks: Annotated[int, Field(ge=1, le=100_000, description="Checks that may wait for the record at once, per worker")] = (
-        2000
-    )
+    max_waiting_checks: Annotated[
+        int,
+        Field(
+            ge=10, le=100_000, description="Checks in hand at once, per worker: all ranks and hospitals; the last of it is for emergencies"
+        ),
+    ] = 2000
     failed_keys_per_minute: Annotated[int, Field(ge=1, le=10_000, description="Wrong keys from one address before 429")] = 30
     max_event_streams: Annotated[int, Field(ge=1, le=10_000, description="Streams of GET /v1/events at once, per worker")] = 100
     notify_retry_seconds: Annotated[

@@ -25,6 +25,7 @@ from app.store.among import among
 from app.store.breaker import Breaker, StoreAway
 from app.store.database import Database
 from app.store.decided import Before, CaseTaken, Earlier, Judged, NotRecorded, Record, RequestKey, case_history
+from app.store.fair_queue import FairQueue
 from app.store.journal import Journal, Refused
 from app.store.journal_index import Case, Found
 from app.store.locks import Lock
@@ -56,8 +57,8 @@ class Ledger:
         self._journal = journal
         self._breaker = breaker
         self._meters = meters or Meters()
-        self._records: asyncio.Queue[tuple[Record, asyncio.Future[Earlier | None]] | None] = asyncio.Queue()
-        self._lookups: asyncio.Queue[tuple[RequestKey, str, asyncio.Future[Before]] | None] = asyncio.Queue()
+        self._records: FairQueue[tuple[Record, asyncio.Future[Earlier | None]]] = FairQueue(lambda waiting: waiting[0].key.hospital)
+        self._lookups: FairQueue[tuple[RequestKey, str, asyncio.Future[Before]]] = FairQueue(lambda waiting: waiting[0].hospital)
         self._tasks: list[asyncio.Task[None]] = []
         self._draining_since: float | None = None
 

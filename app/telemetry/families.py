@@ -21,6 +21,9 @@ class Family(NamedTuple):
 
 DECISIONS = Family("surgate_decisions", "counter", "Decisions recorded", ("checkpoint", "decision"))
 REASONS = Family("surgate_decision_reasons", "counter", "Decisions recorded, by each reason code found in them", ("reason",))
+ADMISSIONS = Family(
+    "surgate_admissions", "counter", "Checks let in (admitted) and refused for want of room (shed), by rank", ("rank", "outcome")
+)
 REPLAYS = Family("surgate_replays", "counter", "First answers given again under their request id")
 PARTS = Family(
     "surgate_check_part_seconds",
@@ -87,6 +90,7 @@ CHAIN_BREAKS = Family(
 FAMILIES = (
     DECISIONS,
     REASONS,
+    ADMISSIONS,
     REPLAYS,
     PARTS,
     COMMIT_RECORDS,

@@ -137,6 +137,7 @@ class Meters:
         self._outbox: dict[tuple[str, str], Gauge] = {}
         self._notified: dict[tuple[str, str], Counter] = {}
         self._decisions: dict[tuple[str, str], Counter] = {}
+        self._admissions: dict[tuple[str, bool], Counter] = {}
         self._reasons: dict[str, Counter] = {}
         self._versions: dict[str, Gauge] = {}
         self._overrides: dict[tuple[str, ...], Gauge] = {}
@@ -150,6 +151,14 @@ class Meters:
     def check(self) -> CheckWatch:
         """A check begins."""
         return CheckWatch(self)
+
+    def admission_of(self, rank: str, *, admitted: bool) -> None:
+        """A check was let in, or refused for want of room."""
+        counter = self._admissions.get((rank, admitted))
+        if counter is None:
+            outcome = "admitted" if admitted else "shed"
+            counter = self._admissions[rank, admitted] = Counter(self.memory, families.ADMISSIONS, str(rank), outcome)
+        counter.add()
 
     def count(self, decision: Decision) -> None:
         """Count a decision by its outcome and by each of its reasons, once."""

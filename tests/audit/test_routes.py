@@ -73,7 +73,7 @@ async def test_keys_that_are_trusted_are_named(client: httpx.AsyncClient, keys: 
 
 
 async def test_one_verification_at_a_time(client: httpx.AsyncClient, gateway: Gateway, keys: dict[str, str]) -> None:
-    async with gateway.verifying:
+    async with gateway.verifying.through("wahh"):
         refused = await get(client, "/v1/audit/verify", keys["auditor"], 503)
     assert refused.headers["retry-after"]
     await get(client, "/v1/audit/verify", keys["auditor"])

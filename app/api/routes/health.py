@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import text
@@ -31,16 +31,17 @@ async def alive() -> Response:
     return answer({"status": "ok"})
 
 
-@router.get("/readyz", summary="Ready to be sent checks, and how each dependency is", dependencies=[operations()])
-async def ready(request: Request) -> Response:
+@router.get("/readyz", summary="Ready to be sent checks, and how each dependency is")
+async def ready(request: Request, only: Annotated[str | None, operations()]) -> Response:
     """503 when there is no hospital to judge for. Without its store the worker goes on, degraded: what it decides is kept in the journal, and where it
-    is not the check itself says so."""
+    is not the check itself says so. By key, other hospitals are left out."""
     gateway = gateway_of(request)
     store = await _store(gateway)
     now = datetime.now(UTC)
     matrix = tuple(
         HospitalReadiness(code, live.version, live.as_of, round(max(0.0, (now - live.as_of).total_seconds()), 3))
         for code, live in sorted(gateway.live.hospitals.items())
+        if only is None or code == only
     )
     hospitals = Dependency("up" if matrix else "down", 0.0, "" if matrix else "no hospital: surgate import PACK_DIR")
     seals = Dependency("down" if gateway.heads.failing else "up", 0.0, gateway.heads.failing)
