@@ -23,6 +23,7 @@ from app.audit.keyfile import KeyFile, SealKeyUnusable
 from app.audit.store import limits_of
 from app.notify.targets import hours_without
 from app.serving.findings import Finding
+from app.serving.journal_checkup import examine_journal
 from app.serving.postgres_checkup import examine_server
 from app.settings import SQLITE, Settings
 from app.store import hospitals, keys, outbox, tables
@@ -40,7 +41,7 @@ NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.ssh
 
 async def examine(settings: Settings) -> list[Finding]:
     """Look at everything that a service with these settings needs."""
-    findings = [*_folder(settings.var_dir), *_seal_key(settings), *_limits()]
+    findings = [*_folder(settings.var_dir), *examine_journal(settings), *_seal_key(settings), *_limits()]
     findings += [*_store_file(settings), *await _file(settings)] if settings.embedded else await _server(settings)
     findings += await asyncio.to_thread(lambda: list(_listening(settings)))
     return findings
