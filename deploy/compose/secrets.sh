@@ -18,7 +18,7 @@ fi
 # What the gateway may do in Redis, and nothing else: the keys of its own, and the commands that it uses. The file holds the password's hash.
 password=$(sed -n 's/^REDIS_PASSWORD=//p' .env)
 hash=$(printf %s "$password" | openssl dgst -sha256 -r | cut -d' ' -f1)
-commands='+@hash +@stream +@scripting +@connection +@transaction +set +get +del +unlink +exists +rename +expire +pexpire +persist +ttl +type +info +cluster|slots +cluster|shards +cluster|nodes +command|info -@dangerous +info'
+commands='+@hash +@stream +@connection +@transaction +eval +evalsha +script|load +set +get +del +exists +rename +expire +persist +role +cluster|slots +cluster|shards +cluster|nodes -@dangerous +info'
 printf 'user default off\nuser surgate on #%s ~surgate:* %s\n' "$hash" "$commands" > secrets/users.acl
 
 # For a trial alone: put the hospital's own certificate, its chain and its key in this file before others may reach it.

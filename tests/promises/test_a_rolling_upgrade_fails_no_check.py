@@ -6,6 +6,8 @@ from __future__ import annotations
 import http.client
 import json
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.served import Served, an_order, call, served
+from tests.served import ROOT, Served, an_order, call, environment, served
 from tests.service.conftest import Shared, shared
 
 __all__ = ["shared"]
@@ -101,6 +103,10 @@ def test_every_check_is_answered_while_the_nodes_are_upgraded_one_after_the_othe
     rows = shared.server.execute("SELECT json_object_agg(request_id, id) FROM decisions WHERE request_id LIKE 'U%'", "rolling")
     assert json.loads(rows) == {request: reply["decision_id"] for request, reply in answered.items()}
     assert shared.server.execute("SELECT count(*) FROM decisions", "rolling") == str(len(answered))
+    for node in nodes:
+        # Each has sealed a part of the chain alone, and vouches for the whole.
+        verified = subprocess.run([sys.executable, "-m", "app", "audit", "verify"], cwd=ROOT, env=environment(**node.settings), capture_output=True)
+        assert verified.returncode == 0, verified.stdout.decode()
 
 
 def _let_them_work(clients: list[Client]) -> None:
