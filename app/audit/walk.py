@@ -125,14 +125,16 @@ class SealWalk:
         return True
 
     def _compare(self, kept: Sequence[Seal], logged: Sequence[Seal]) -> None:
-        """The log against the database. The log's last seal may be missing in the database: a crash came between."""
+        """The log against the database. The log's last seal may be missing in the database: a crash came between. Two nodes may each have sealed the
+        same entry, at different times: the database keeps one of the two."""
+        logged_as, kept_as = ({(seal.number, seal.key, seal.hash) for seal in seals} for seals in (logged, kept))
         for seal in kept:
-            if self._alone and seal not in logged:
+            if self._alone and (seal.number, seal.key, seal.hash) not in logged_as:
                 self._findings.add("seal_log_missing", seal.number, ref=seal.key)
         for seal in logged:
             if self._unkept is not None:
                 self._findings.add("seal_removed", self._unkept.number, ref=self._unkept.key)
-            self._unkept = None if seal in kept else seal
+            self._unkept = None if (seal.number, seal.key, seal.hash) in kept_as else seal
 
 
 class _Ahead:

@@ -105,7 +105,9 @@ def test_every_check_is_answered_while_the_nodes_are_upgraded_one_after_the_othe
     assert shared.server.execute("SELECT count(*) FROM decisions", "rolling") == str(len(answered))
     for node in nodes:
         # Each has sealed a part of the chain alone, and vouches for the whole.
-        verified = subprocess.run([sys.executable, "-m", "app", "audit", "verify"], cwd=ROOT, env=environment(**node.settings), capture_output=True)
+        verified = subprocess.run(
+            [sys.executable, "-m", "app", "audit", "verify"], cwd=ROOT, env=environment(**node.settings), capture_output=True
+        )
         assert verified.returncode == 0, verified.stdout.decode()
 
 

@@ -13,9 +13,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.servers import Postgres, _tool, postgres
 from tests.served import ROOT, Served, an_order, environment, served
+from tests.servers import Postgres, _tool, postgres
 from tests.service.conftest import Shared
+
+OWNER = "gate"
 
 SEALING = "3600"
 """Seconds: no seal is made while a backup is."""
@@ -33,9 +35,9 @@ def test_a_dump_and_the_folder_of_seals_are_the_whole_record(shared: Shared, tmp
         assert service.stop() == 0
     with postgres(tmp_path / "empty") as server:
         _restore(server, "surgate", dump)
-        store = {"database_url": server.url("surgate")}
-        assert _findings(kept, **store) == []
-        with served(kept, **store) as service:
+        url = server.url("surgate").replace("surgate@", f"{OWNER}@")
+        assert _findings(kept, database_url=url) == []
+        with served(kept, database_url=url) as service:
             again = _check(service, shared.keys, "BEFORE-1")
             assert (again["replayed"], again["decision_id"]) == (True, first["decision_id"])
             assert _check(service, shared.keys, "NEW-1")["replayed"] is False
@@ -43,7 +45,7 @@ def test_a_dump_and_the_folder_of_seals_are_the_whole_record(shared: Shared, tmp
             anew = _check(service, shared.keys, "AFTER-1")
             assert (anew["replayed"], anew["decision_id"] != late["decision_id"]) == (False, True)
             assert service.stop() == 0
-        assert _findings(kept, **store) == []
+        assert _findings(kept, database_url=url) == []
 
 
 def test_what_an_older_dump_does_not_hold_is_named(shared: Shared, tmp_path: Path) -> None:
@@ -57,8 +59,7 @@ def test_what_an_older_dump_does_not_hold_is_named(shared: Shared, tmp_path: Pat
             _check(service, shared.keys, f"AFTER-{number}")
         assert service.stop() == 0
     ended = int(shared.server.execute("SELECT max(number) FROM chain", "older"))
-    shared.server.execute("CREATE DATABASE restored")
-    _restore_into(shared.server, "restored", dump)
+    _restore(shared.server, "restored", dump)
     # The node's own folder is newer than the dump: it knows up to where the record went.
     assert _findings(var, database_url=shared.server.url("restored")) == [("tail_cut", last + 1, ended)]
 
@@ -114,13 +115,13 @@ def _dump(server: Postgres, database: str, file: Path) -> None:
 
 
 def _restore(server: Postgres, database: str, file: Path) -> None:
-    server.execute(f"CREATE DATABASE {database} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C.UTF-8'")
-    _restore_into(server, database, file)
-
-
-def _restore_into(server: Postgres, database: str, file: Path) -> None:
+    """Into a database of a role that is no superuser."""
     where = ["-h", "127.0.0.1", "-p", str(server.port), "-U", "surgate"]
-    subprocess.run([_tool("pg_restore"), *where, "--exit-on-error", "--single-transaction", "--no-owner", f"--dbname={database}", str(file)], check=True)
+    subprocess.run([_tool("createuser"), *where, OWNER], check=True)
+    form = [f"--owner={OWNER}", "--template=template0", "--encoding=UTF8", "--locale=C.UTF-8"]
+    subprocess.run([_tool("createdb"), *where, *form, database], check=True)
+    how = ["--exit-on-error", "--single-transaction", "--no-owner", f"--role={OWNER}"]
+    subprocess.run([_tool("pg_restore"), *where, *how, f"--dbname={database}", str(file)], check=True)
 
 
 def _findings(var: Path, **settings: str) -> list[tuple[str, int, int]]:
