@@ -26,7 +26,9 @@ from app.api.routes import ROUTERS
 from app.audit.sealer import Sealer
 from app.audit.store import open_store
 from app.authorize import ENGINE_VERSION, Authorizer
+from app.cache.keeper import Keeper
 from app.cache.live import Live
+from app.cache.snapshot import Snapshot
 from app.errors import BadInput, FieldError, SurgateError
 from app.events.feed import Feed
 from app.notify.delivery import Deliverer
@@ -53,7 +55,18 @@ class Gateway:
         self.shared_metrics = shared_metrics
         worker = f"{os.getpid()}-{os.urandom(4).hex()}"
         self.database, self.heads = open_store(settings, self.meters, enqueued=lambda: self.deliverer.wake())
-        self.live = Live(self.database, worker, settings.lease_seconds, settings.follow_seconds, self.meters)
+        snapshot = Snapshot(settings.snapshot_folder)
+        self.live = Live(
+            self.database,
+            worker,
+            settings.lease_seconds,
+            settings.follow_seconds,
+            self.meters,
+            snapshot=snapshot,
+            reach_seconds=settings.reach_seconds,
+            max_age_seconds=settings.snapshot_max_hours * 3600,
+        )
+        self.keeper = Keeper(self.live, snapshot, self.meters)
         self.sealer = Sealer(self.database, self.heads, worker, settings.seal_seconds, self.meters)
         self.ledger = Ledger(self.database, self.meters)
         self.verifying = asyncio.Lock()
@@ -90,12 +103,14 @@ class Gateway:
         @asynccontextmanager
         async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
             await self.live.start()
+            self.keeper.start()
             self.ledger.start()
             self.deliverer.start()
             self.watch.start()
             await self.sealer.start()
             yield
             await self.feed.stop()
+            await self.keeper.stop()
             await self.watch.stop()
             await self.ledger.stop()
             await self.deliverer.stop()

@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 BUSY_TIMEOUT_MS = 30_000
 """How long a writer waits for another process's transaction before it fails. A disk may stall for over ten seconds."""
+
+AWAY = (SQLAlchemyError, OSError, TimeoutError)
+"""What is raised where the database cannot be reached, or does not do what it is asked."""
 
 _NOTED = "surgate.noted"
 

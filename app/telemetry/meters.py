@@ -127,6 +127,12 @@ class Meters:
         self._commit_failures = Counter(self.memory, families.COMMIT_FAILURES)
         self._waiting = Gauge(self.memory, families.WAITING)
         self._confirmed = Gauge(self.memory, families.MATRIX_CONFIRMED)
+        self.degraded = Gauge(self.memory, families.DEGRADED)
+        self.unavailable = Gauge(self.memory, families.MATRIX_UNAVAILABLE)
+        self.log_replaced = Counter(self.memory, families.LOG_REPLACED)
+        self.snapshot_confirmed = Gauge(self.memory, families.SNAPSHOT_CONFIRMED)
+        self.snapshot_failures = Counter(self.memory, families.SNAPSHOT_FAILURES)
+        self.snapshot_refused = Counter(self.memory, families.SNAPSHOT_REFUSED)
         self.event_streams = Gauge(self.memory, families.EVENT_STREAMS)
         self._outbox: dict[tuple[str, str], Gauge] = {}
         self._notified: dict[tuple[str, str], Counter] = {}
