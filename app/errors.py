@@ -8,6 +8,7 @@ SurgateError
 ├── Unauthenticated   no key, or none that is known
 └── Retry             not now
     ├── TooMany         too many failed attempts
+    ├── NoMatrix        no grant matrix that is fresh enough
     └── Overloaded      no room, or the record cannot be kept
 """
 
@@ -78,6 +79,12 @@ class TooMany(Retry):
     """Too many failed attempts from one address."""
 
     after_seconds = 60
+
+
+class NoMatrix(Retry):
+    """There is no grant matrix fresh enough to tell by who may do what. Checks are answered all the same: the engine says so."""
+
+    after_seconds = 10
 
 
 class Overloaded(Retry):

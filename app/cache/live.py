@@ -28,7 +28,7 @@ import msgspec
 from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.cache.reach import boottime, settled, within
+from app.cache.reach import boottime, leave, settled, within
 from app.cache.snapshot import Held, HeldHospital, Index, Snapshot, Unusable
 from app.engine.hospital import CompiledHospital
 from app.engine.matrix import Matrix
@@ -300,7 +300,7 @@ class Live:
                 await within(PATIENT_SECONDS, self._standing(0))
             task.result()
         finally:
-            task.cancel()
+            leave(task)
 
     async def _catch_up(self, as_of: datetime) -> None:
         async with self._database.read() as connection:

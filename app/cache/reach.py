@@ -36,9 +36,14 @@ async def within(seconds: float, doing: Coroutine[Any, Any, _Made]) -> _Made:
             raise TimeoutError(f"no answer within {seconds} s")
         return task.result()
     finally:
-        if not task.done():
-            task.cancel()
-            task.add_done_callback(_look_at)
+        leave(task)
+
+
+def leave(task: asyncio.Task[Any]) -> None:
+    """Break a task off where it has not ended; nobody waits for it any more."""
+    if not task.done():
+        task.cancel()
+        task.add_done_callback(_look_at)
 
 
 def _look_at(task: asyncio.Task[Any]) -> None:

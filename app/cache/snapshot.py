@@ -83,6 +83,14 @@ class Held(NamedTuple):
     hospitals: tuple[HeldHospital, ...]
 
 
+class Survey(NamedTuple):
+    """What of a snapshot can be used: the keys, of each hospital since when nothing is known of it; and what is refused, and why."""
+
+    keys: tuple[Key, ...]
+    as_of: dict[str, datetime]
+    refused: tuple[str, ...]
+
+
 class _Head(msgspec.Struct, frozen=True):
     code: str
     version: int
@@ -106,17 +114,26 @@ class Snapshot:
     def hospital(self, index: Index, code: str) -> HeldHospital:
         """A hospital as it was kept. Raises `Unusable`."""
         path = self._file(code)
-        head_piece, hospital, settings, *people = _read(path)
-        head = _decoded(path, head_piece, _Head)
-        kept = index.hospitals[code]
-        as_of = kept.as_of if kept.version == head.version else head.as_of
-        if head.code != code:
-            raise Unusable(f"{path.name}: of another hospital")
-        if as_of > datetime.now(UTC) + MAX_FUTURE:
-            raise Unusable(f"{path.name}: from the future ({as_of.isoformat(timespec='seconds')})")
+        head, (hospital, settings, *people) = self._opened(index, code)
         itself = hospitals.Itself(_decoded(path, hospital, Hospital), _decoded(path, settings, hospitals.Settings))
-        rows = _people(path, people)
-        return HeldHospital(hospitals.Loaded(itself, {person.staff.staff: person for person in rows}, head.version), as_of)
+        rows = {person.staff.staff: person for person in _people(path, people)}
+        return HeldHospital(hospitals.Loaded(itself, rows, head.version), head.as_of)
+
+    def survey(self) -> Survey:
+        """What could be started from, without reading the people."""
+        try:
+            index = self.index()
+        except Unusable as error:
+            return Survey((), {}, (str(error),))
+        if index is None:
+            return Survey((), {}, ())
+        found, refused = {}, []
+        for code in index.hospitals:
+            try:
+                found[code] = self._opened(index, code)[0].as_of
+            except Unusable as error:
+                refused.append(str(error))
+        return Survey(index.keys, found, tuple(refused))
 
     def keep(self, held: Held) -> bool:
         """Write what is newer than what is there; False where another worker of this node is at it. Raises `OSError`."""
@@ -129,6 +146,19 @@ class Snapshot:
     def forget(self) -> None:
         """Take the index away: what is there was made from another log. Raises `OSError`."""
         (self.folder / INDEX).unlink(missing_ok=True)
+
+    def _opened(self, index: Index, code: str) -> tuple[_Head, Sequence[bytes]]:
+        """A hospital's file: its head, `as_of` the latest instant at which it is known to have been in force, and the other pieces."""
+        path = self._file(code)
+        first, *pieces = _read(path)
+        head, kept = _decoded(path, first, _Head), index.hospitals[code]
+        if head.code != code:
+            raise Unusable(f"{path.name}: of another hospital")
+        if kept.version == head.version:
+            head = replace(head, as_of=kept.as_of)
+        if head.as_of > datetime.now(UTC) + MAX_FUTURE:
+            raise Unusable(f"{path.name}: from the future ({head.as_of.isoformat(timespec='seconds')})")
+        return head, pieces
 
     def _keep(self, held: Held) -> None:
         before = self._known()

@@ -11,6 +11,7 @@ import socket
 import sqlite3
 import stat
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -21,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.keyfile import KeyFile, SealKeyUnusable
+from app.cache.snapshot import Snapshot
 from app.notify.targets import hours_without
 from app.settings import SQLITE, Settings
 from app.store import hospitals, keys, outbox, tables
@@ -45,7 +47,7 @@ class Finding(NamedTuple):
 
 async def examine(settings: Settings) -> list[Finding]:
     """Look at everything that a service with these settings needs."""
-    findings = [*_folder(settings.var_dir), *_store_file(settings), *_seal_key(settings), *_limits()]
+    findings = [*_folder(settings.var_dir), *_store_file(settings), *_seal_key(settings), *_snapshot(settings), *_limits()]
     findings += await _store(settings)
     findings += await asyncio.to_thread(lambda: list(_listening(settings)))
     return findings
@@ -102,6 +104,21 @@ def _seal_key(settings: Settings) -> Iterator[Finding]:
         yield Finding("good", what, f"指纹 fingerprint {KeyFile(path).current().fingerprint}")
     except SealKeyUnusable as error:
         yield Finding("wrong", what, str(error), "从备份恢复该文件 / restore the file from its backup")
+
+
+def _snapshot(settings: Settings) -> Iterator[Finding]:
+    """What the service could start from, and would go on by, without the database."""
+    what = "快照 snapshot"
+    folder = settings.snapshot_folder
+    mend = "surgate serve 会写入 / `surgate serve` writes it while the database is there"
+    found = Snapshot(folder).survey()
+    yield from (Finding("wrong", what, f"{folder}: {refused}", mend) for refused in found.refused)
+    if not found.as_of:
+        yield Finding("note", what, f"{folder} 中没有 / there is none", mend)
+        return
+    hours = (datetime.now(UTC) - min(found.as_of.values())).total_seconds() / 3600
+    told = f"{', '.join(found.as_of)}: {hours:.1f} h"
+    yield Finding("good", what, told) if hours <= settings.snapshot_max_hours else Finding("note", what, told, mend)
 
 
 def _path(settings: Settings) -> Path:

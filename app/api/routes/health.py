@@ -6,17 +6,15 @@ the operations networks, or to a key of the operations office.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.answers import Dependency, HospitalReadiness, Readiness
 from app.api.http import answer, gateway_of, operations
-from app.store.database import Database
+from app.cache.reach import boottime, within
+from app.store.database import AWAY, Database
 
 LOOK_SECONDS = 2.0
 """A store that does not answer a query of one row within that time is not there."""
@@ -31,32 +29,37 @@ async def alive() -> Response:
 
 @router.get("/readyz", summary="Ready to be sent checks, and how each dependency is", dependencies=[operations()])
 async def ready(request: Request) -> Response:
-    """503 when the store does not answer, or when there is no hospital to judge for."""
+    """503 when there is no hospital to judge for. Without the store checks are answered by what was known last, so that this alone takes no worker
+    out of service: all of them would go at once."""
     gateway = gateway_of(request)
     store = await _store(gateway.database)
-    now = datetime.now(UTC)
+    now = boottime()
     matrix = tuple(
-        HospitalReadiness(code, live.version, live.as_of, round(max(0.0, (now - live.as_of).total_seconds()), 3))
+        HospitalReadiness(code, live.version, live.as_of, round(now - live.confirmed, 3), live.usable is not None)
         for code, live in sorted(gateway.live.hospitals.items())
     )
     hospitals = Dependency("up" if matrix else "down", 0.0, "" if matrix else "no hospital: surgate import PACK_DIR")
     seals = Dependency("down" if gateway.heads.failing else "up", 0.0, gateway.heads.failing)
-    is_ready = store.status == "up" and bool(matrix)
+    snapshot = Dependency("down" if gateway.keeper.failing else "up", 0.0, gateway.keeper.failing)
     state = Readiness(
-        status="ready" if is_ready else "not_ready",
+        status="ready" if matrix else "not_ready",
         degraded=any(live.matrix.state.degraded for live in gateway.live.hospitals.values()),
-        dependencies={"store": store, "hospitals": hospitals, "seals": seals},
+        dependencies={"store": store, "hospitals": hospitals, "seals": seals, "snapshot": snapshot},
         matrix=matrix,
         waiting=gateway.ledger.waiting,
     )
-    return answer(state, 200 if is_ready else 503)
+    return answer(state, 200 if matrix else 503)
 
 
 async def _store(database: Database) -> Dependency:
     began = time.perf_counter()
     try:
-        async with asyncio.timeout(LOOK_SECONDS), database.read() as connection:
-            await connection.execute(text("SELECT seq FROM changes LIMIT 1"))
-    except (SQLAlchemyError, OSError, TimeoutError) as error:
+        await within(LOOK_SECONDS, _ask(database))
+    except AWAY as error:
         return Dependency("down", round((time.perf_counter() - began) * 1000, 3), type(error).__name__)
     return Dependency("up", round((time.perf_counter() - began) * 1000, 3))
+
+
+async def _ask(database: Database) -> None:
+    async with database.read() as connection:
+        await connection.execute(text("SELECT seq FROM changes LIMIT 1"))
