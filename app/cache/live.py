@@ -48,8 +48,11 @@ KEYS, TECHNOLOGIES = "key", "technology"
 ACKNOWLEDGE_AFTER = 0.4
 """Share of the lease after which it is renewed although nothing changed."""
 
+BESIDE_SECONDS = 1.0
+"""How often the database is asked a small question while much is read from it, so that it is known to be there."""
+
 PATIENT_SECONDS = 5.0
-"""How long the database may take to answer a small question while this process reads much from it."""
+"""How long it may take to answer that."""
 
 REACH_AT_START_SECONDS = 5.0
 """The same at the start, before the snapshot is taken instead: a machine that has just started is slow, and no check waits."""
@@ -296,7 +299,7 @@ class Live:
         """Do what may take long for as long as the database answers a small question meanwhile."""
         task = asyncio.create_task(work)
         try:
-            while not await settled(task, PATIENT_SECONDS):
+            while not await settled(task, BESIDE_SECONDS):
                 await within(PATIENT_SECONDS, self._standing(0))
             task.result()
         finally:
