@@ -21,8 +21,9 @@ from app.api.bodies import BodyTooLarge, Disconnected, Receive, WrongMediaType
 from app.api.check import Scope, Send, handle_check
 from app.api.docs import add_docs
 from app.api.edge import CLIENT_LEFT, Edge
+from app.api.http import store_needed
 from app.api.problems import Problem, internal_error, problem_of, problem_response, problem_with
-from app.api.routes import ROUTERS
+from app.api.routes import WITH_STORE, WITHOUT_STORE
 from app.audit.sealer import Sealer
 from app.audit.store import open_store
 from app.authorize import ENGINE_VERSION, Authorizer
@@ -123,8 +124,10 @@ class Gateway:
         app = FastAPI(title="Surgate", version=ENGINE_VERSION, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
         app.state.gateway = self
         _handle_errors(app)
-        for router in ROUTERS:
+        for router in WITHOUT_STORE:
             app.include_router(router)
+        for router in WITH_STORE:
+            app.include_router(router, dependencies=[store_needed()])
         add_docs(app)
         return app
 

@@ -184,6 +184,7 @@ class Live:
         self._mark: str | None = None
         self._begun = self._looked = 0  # looks at the log: begun, and the last one that came to its end
         self._looking = asyncio.Lock()
+        self._generation = 0
         self._anew = True  # what is in memory is to be loaded whole
         self._acknowledged: int | None = None
         self._renewing: asyncio.Task[None] | None = None
@@ -201,6 +202,7 @@ class Live:
         """Load everything and begin to follow the log; from the snapshot where the database is away. Raises what the database raises where there is
         no snapshot either."""
         index = await self._index()
+        self._generation = 0 if index is None else index.generation
         try:
             if index is None:
                 await self._look(REACH_AT_START_SECONDS)
@@ -264,7 +266,9 @@ class Live:
         """What the snapshot is to keep; None while it cannot be held against the log."""
         if self.away or not self.hospitals:
             return None
-        return Held(self._seq, self._mark, tuple(self.keys.values()), tuple([live.held() for live in self.hospitals.values()]))
+        return Held(
+            self._generation, self._seq, self._mark, tuple(self.keys.values()), tuple([live.held() for live in self.hospitals.values()])
+        )
 
     async def _look_alone(self) -> None:
         async with self._looking:
@@ -275,7 +279,7 @@ class Live:
         number, as_of = self._begun, datetime.now(UTC)
         latest, mark = await within(reach_seconds, self._standing(self._seq))
         if mark != self._mark:
-            await self._log_replaced(self._seq)
+            self._log_replaced(self._seq)
         if self._anew or latest != self._seq:
             await self._beside(self._catch_up(as_of))
         for live in self.hospitals.values():
@@ -288,7 +292,7 @@ class Live:
         """The first look of a worker that could do without the database."""
         _, mark = await within(REACH_AT_START_SECONDS, self._standing(index.seq))
         if index.seq and mark != index.mark:
-            await self._log_replaced(index.seq)
+            self._log_replaced(index.seq)
         await self._look(REACH_AT_START_SECONDS)
 
     async def _standing(self, seq: int) -> tuple[int, str | None]:
@@ -327,13 +331,12 @@ class Live:
         known = {key.id: key for key in await keys.load(connection)}
         self.hospitals, self.keys = found, known
 
-    async def _log_replaced(self, seq: int) -> None:
+    def _log_replaced(self, seq: int) -> None:
         """The log is not the one that was followed: the database was put back to an earlier day, or is another one. It is the truth all the same."""
         _log.critical("the change log is not the one that was followed up to %d: was the database restored from a backup?", seq)
         self._meters.log_replaced.add()
+        self._generation += 1
         self._seq, self._mark, self._anew, self._trusted_until = 0, None, True, 0.0
-        if self._snapshot is not None:
-            await self._aside(self._snapshot.forget)
 
     async def _index(self) -> Index | None:
         try:

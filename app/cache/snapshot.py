@@ -59,8 +59,10 @@ class Written(msgspec.Struct, frozen=True):
 
 
 class Index(msgspec.Struct, frozen=True):
-    """`seq` is the number of the last change that was known, `mark` the instant of it: a log without both is not the one that was followed."""
+    """`seq` is the number of the last change that was known, `mark` the instant of it: a log without both is not the one that was followed.
+    `generation`: how often that has happened; versions of one generation say nothing of those of another."""
 
+    generation: int
     seq: int
     mark: str | None
     keys: tuple[Key, ...]
@@ -75,8 +77,9 @@ class HeldHospital(NamedTuple):
 
 
 class Held(NamedTuple):
-    """Everything that a worker holds, at one look at the log."""
+    """Everything that a worker holds, at one look at the log. `generation`, `seq` and `mark` as in `Index`."""
 
+    generation: int
     seq: int
     mark: str | None
     keys: tuple[Key, ...]
@@ -143,10 +146,6 @@ class Snapshot:
                 self._keep(held)
         return mine
 
-    def forget(self) -> None:
-        """Take the index away: what is there was made from another log. Raises `OSError`."""
-        (self.folder / INDEX).unlink(missing_ok=True)
-
     def _opened(self, index: Index, code: str) -> tuple[_Head, Sequence[bytes]]:
         """A hospital's file: its head, `as_of` the latest instant at which it is known to have been in force, and the other pieces."""
         path = self._file(code)
@@ -162,7 +161,12 @@ class Snapshot:
 
     def _keep(self, held: Held) -> None:
         before = self._known()
-        newest = before if before is not None and before.seq > held.seq else Index(held.seq, held.mark, held.keys, {})
+        if before is not None and before.generation > held.generation:
+            return  # this worker follows a log that is not the database's any more, and has not seen it yet
+        if before is not None and before.generation < held.generation:
+            before = None
+        mine = Index(held.generation, held.seq, held.mark, held.keys, {})
+        newest = before if before is not None and before.seq > held.seq else mine
         kept = dict(before.hospitals) if before is not None else {}
         for one in held.hospitals:
             code = one.loaded.itself.hospital.code
