@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from app.errors import SurgateError
 
 PREFIX = "SURGATE_"
 SQLITE = "sqlite+aiosqlite:///"
+POSTGRESQL = "postgresql+asyncpg://"
 
 
 class BadSettings(SurgateError):
@@ -23,7 +26,17 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    database_url: Annotated[str, Field(description="Where everything is kept: sqlite+aiosqlite:///PATH; empty: VAR_DIR/surgate.db")] = ""
+    database_url: Annotated[
+        str,
+        Field(
+            description="Where everything is kept: sqlite+aiosqlite:///PATH, or postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE; empty: VAR_DIR/surgate.db"
+        ),
+    ] = ""
+    database_connections: Annotated[int, Field(ge=4, le=200, description="Connections to PostgreSQL, per worker")] = 10
+    database_statement_seconds: Annotated[float, Field(gt=0, le=3600, description="How long one statement may take on PostgreSQL")] = 60.0
+    database_lock_seconds: Annotated[float, Field(gt=0, le=600, description="How long a statement may wait for a lock on PostgreSQL")] = (
+        10.0
+    )
     host: Annotated[str, Field(description="Address to listen on")] = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535, description="Port to listen on")] = 8080
     workers: Annotated[int, Field(ge=1, le=64, description="Worker processes on this machine")] = 1
@@ -70,8 +83,10 @@ class Settings(BaseModel):
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, url: str) -> str:
-        if url and url.removeprefix(SQLITE) in (url, "", ":memory:"):
-            raise ValueError(f"must be {SQLITE}PATH")
+        if url.startswith(POSTGRESQL):
+            _postgresql(url)
+        elif url and url.removeprefix(SQLITE) in (url, "", ":memory:"):
+            raise ValueError(f"must be {SQLITE}PATH or {POSTGRESQL}USER:PASSWORD@HOST/DATABASE")
         return url
 
     @field_validator("var_dir", mode="before")
@@ -134,6 +149,16 @@ class Settings(BaseModel):
             return ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+
+def _postgresql(url: str) -> None:
+    """Raises `ValueError` for what is no URL of a database."""
+    try:
+        parts = make_url(url)
+    except ArgumentError:
+        parts = None
+    if parts is None or not parts.database or not (parts.host or "host" in parts.query):
+        raise ValueError(f"must be {POSTGRESQL}USER:PASSWORD@HOST/DATABASE")
 
 
 def networks_of(text: str) -> tuple[IPv4Network | IPv6Network, ...]:

@@ -17,10 +17,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -28,12 +27,13 @@ import msgspec
 from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.cache.reach import boottime, leave, settled, within
+from app.cache.reach import leave, settled, within
 from app.cache.snapshot import Held, HeldHospital, Index, Snapshot, Unusable
 from app.engine.hospital import CompiledHospital
 from app.engine.matrix import Matrix
 from app.engine.model import Hospital, MatrixState, Person
 from app.store import changes, hospitals, keys
+from app.store.changes import since_boot
 from app.store.database import AWAY, Database
 from app.telemetry.meters import Meters
 
@@ -95,7 +95,7 @@ class LiveHospital:
     """A hospital in memory, at one version: what it is, its people, and both compiled.
 
     `matrix` is what is known of people; `usable` the same for judging by, None where it is too old. `confirmed`: when it was last held against the
-    log, by `boottime`.
+    log, by `since_boot`.
     """
 
     def __init__(self, compiled: CompiledHospital, settings: hospitals.Settings, people: dict[str, Person], matrix: Matrix) -> None:
@@ -107,7 +107,7 @@ class LiveHospital:
         self.matrix = matrix
         self.version = matrix.state.version
         self.as_of = matrix.state.as_of.astimezone(UTC)
-        self.confirmed = boottime()
+        self.confirmed = since_boot()
         self.usable: Matrix | None = matrix
 
     @classmethod
@@ -137,14 +137,14 @@ class LiveHospital:
     def confirm(self, as_of: datetime) -> None:
         """The memory was held against the log at that instant and is still right."""
         self.as_of = as_of
-        self.confirmed = boottime()
+        self.confirmed = since_boot()
         self.matrix.state = _state(self.version, as_of, self.hospital)
         self.usable = self.matrix
 
     def degrade(self, max_age_seconds: float) -> None:
         """The memory cannot be held against the log: every answer says so, and none comes of it once it is older than that."""
         self.matrix.state = replace(self.matrix.state, degraded=True)
-        self.usable = self.matrix if boottime() - self.confirmed <= max_age_seconds else None
+        self.usable = self.matrix if since_boot() - self.confirmed <= max_age_seconds else None
 
     def held(self) -> HeldHospital:
         """What the snapshot keeps of it."""
@@ -248,7 +248,7 @@ class Live:
         try:
             async with self._looking:
                 # Whoever began to look after this call has looked for both; and one time-out is enough for all who wait.
-                if self._looked <= called and boottime() >= self._away_until:
+                if self._looked <= called and since_boot() >= self._away_until:
                     await self._look(self._reach_seconds)
         except AWAY as error:
             self._lost(error)
@@ -370,26 +370,26 @@ class Live:
     def _lost(self, error: BaseException) -> None:
         """The log cannot be looked at. Until the next try has had its time, nobody else waits for it."""
         if self._away_since is None:
-            self._away_since = boottime()
+            self._away_since = since_boot()
             self._meters.degraded.set(1)
             _log.error("the database is away: %s. Checks go on by what is in memory", type(error).__name__)
-        self._away_until = boottime() + self._reach_seconds + self._follow_seconds
+        self._away_until = since_boot() + self._reach_seconds + self._follow_seconds
         if not self._trusted():
             self._grow_old()
 
     def _found(self) -> None:
         """The log was looked at."""
         if self._away_since is not None:
-            _log.warning("the database is back", extra={"seconds": round(boottime() - self._away_since, 3)})
+            _log.warning("the database is back", extra={"seconds": round(since_boot() - self._away_since, 3)})
             self._meters.degraded.set(0)
             self._meters.unavailable.set(0)
         self._away_since, self._away_until, self._aged = None, 0.0, 0.0
 
     def _grow_old(self) -> None:
         """See how old the memory has become."""
-        if boottime() < self._aged + AGE_SECONDS:
+        if since_boot() < self._aged + AGE_SECONDS:
             return
-        self._aged = boottime()
+        self._aged = since_boot()
         for live in self.hospitals.values():
             live.degrade(self._max_age_seconds)
         self._meters.unavailable.set(sum(live.usable is None for live in self.hospitals.values()))
@@ -417,17 +417,15 @@ class Live:
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(make, *given, **named))
 
     def _trusted(self) -> bool:
-        return time.monotonic() < self._trusted_until
+        return since_boot() < self._trusted_until and not self._anew
 
     async def _acknowledge(self) -> None:
-        # The lease is counted from before it is written down: what the others read never ends before what this worker trusts.
-        began = time.monotonic()
-        until = datetime.now(UTC) + timedelta(seconds=self._lease_seconds)
-        async with self._database.write() as connection:
-            # Between reading the log and this transaction, which alone writes now, the process may have been frozen for any time and a change
-            # may have returned without waiting for it. Then there is no lease, and every check looks for itself.
-            current = await changes.latest(connection) == self._seq
-            await changes.acknowledge(connection, self._worker, self._seq, until)
+        # The lease is counted from before it is asked for: what the others wait for never ends before what this worker trusts.
+        began = since_boot()
+        async with self._database.write(None) as connection:
+            # Since the log was read the process may have been frozen for any time, and a change may have returned without waiting for it. Then
+            # there is no lease, and every check looks for itself.
+            current = await changes.acknowledge(connection, self._worker, self._seq, self._lease_seconds)
         if current:
             self._trusted_until = began + self._lease_seconds
 
@@ -437,7 +435,7 @@ class Live:
         if self._renewing is not None and not self._renewing.done():
             return
         due = self._trusted_until - (1 - ACKNOWLEDGE_AFTER) * self._lease_seconds
-        if self._acknowledged != self._seq or time.monotonic() > due:
+        if self._acknowledged != self._seq or since_boot() > due:
             self._renewing = asyncio.create_task(self._renewed())
 
     async def _renewed(self) -> None:
@@ -451,7 +449,7 @@ class Live:
             self._acknowledged = seq
 
     async def _sign_off(self) -> None:
-        async with self._database.write() as connection:
+        async with self._database.write(None) as connection:
             await changes.sign_off(connection, self._worker)
 
     async def _follow(self) -> None:

@@ -1,9 +1,8 @@
-"""Whether something answers in time, and how long ago something was: by clocks that neither a step of the wall clock nor a freeze deceives."""
+"""Whether something answers in time, by a count that a freeze of this process does not hasten."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -12,11 +11,6 @@ SLICES = 10
 freeze is not taken for one of the other side."""
 
 _Made = TypeVar("_Made")
-
-
-def boottime() -> float:
-    """Seconds since the machine started, those included in which it slept."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 async def settled(task: asyncio.Future[Any], seconds: float) -> bool:

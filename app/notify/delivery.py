@@ -118,7 +118,7 @@ class Deliverer:
         began = time.monotonic()
         if began < self._renew_at:
             return
-        async with self._database.write() as connection:
+        async with self._database.write(DUTY) as connection:
             held = await duties.hold(connection, DUTY, self._worker)
             counts = await outbox.counts(connection) if held else {}
         # Counted from before it was written down: it never ends here after it has ended for the others.
@@ -217,7 +217,7 @@ class Deliverer:
         it is held until it can be."""
         while step is not None:
             try:
-                async with self._database.write() as connection:
+                async with self._database.write(None) as connection:
                     await step(connection)
                 return
             except (SQLAlchemyError, OSError) as error:
@@ -231,7 +231,7 @@ class Deliverer:
 
     async def _lay_down(self) -> None:
         try:
-            async with self._database.write() as connection:
+            async with self._database.write(DUTY) as connection:
                 await duties.lay_down(connection, DUTY, self._worker)
         except (SQLAlchemyError, OSError) as error:
             # Nothing is lost: the lease runs out by itself.

@@ -15,9 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.cache.live import Live
 from app.overrides.life import REMIND
 from app.overrides.told import Notifier, told_of
-from app.store import duties
+from app.store import duties, locks
 from app.store import overrides as store
 from app.store.database import Database
+from app.store.locks import Lock
 from app.store.overrides import Stored
 from app.telemetry.meters import Meters
 
@@ -69,10 +70,14 @@ class Watch:
         return await self._remind(instant) if due else 0
 
     async def _remind(self, now: datetime) -> int:
-        async with self._database.write() as connection:
+        async with self._database.write(DUTY) as connection:
             if not await duties.hold(connection, DUTY, self._worker):
                 return 0
-            due = await _due(connection, now, MAX_REMINDERS)
+            concerned = {one.hospital for one in await _due(connection, now, MAX_REMINDERS)}
+            await locks.take(connection, Lock.OFFICE, concerned)
+            await locks.take(connection, Lock.CHAIN, concerned)
+            # Looked at again: a report may have come while this one waited.
+            due = [one for one in await _due(connection, now, MAX_REMINDERS) if one.hospital in concerned]
             for one in due:
                 await self._remind_of(connection, one, now)
         return len(due)

@@ -13,13 +13,15 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
 import msgspec
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.engine.model import CaseHistory, PastDecision
 from app.errors import Overloaded
-from app.store import chain, tables
+from app.store import bulk, chain, locks, tables
+from app.store.among import among
 from app.store.database import Database
+from app.store.locks import Lock
 from app.store.overrides import Opening, open_all
 from app.telemetry.meters import Meters
 
@@ -133,7 +135,7 @@ class Ledger:
         while group := await _group(self._records):
             try:
                 with self._meters.commit(len(group), self._records.qsize):
-                    async with self._database.write() as connection:
+                    async with self._database.write(None) as connection:
                         clashes = await _write(connection, [record for record, _ in group])
             except Exception as error:  # noqa: BLE001 - whatever it is, who waits is told, and the next group is written
                 _fail([future for _, future in group], error)
@@ -184,6 +186,8 @@ def _fail(futures: Sequence[asyncio.Future[_Answer]], error: Exception) -> None:
 
 async def _write(connection: AsyncConnection, group: Sequence[Record]) -> dict[str, Earlier | CaseTaken]:
     """Insert a group. By record id: the answer that was there before under the same request, or that its case is taken."""
+    # Until the end nobody else records anything of these hospitals: what is looked up here is still so when it is written.
+    await locks.take(connection, Lock.CHAIN, {record.key.hospital for record in group})
     first: dict[RequestKey, Record] = {}
     for record in group:
         first.setdefault(record.key, record)
@@ -199,8 +203,8 @@ async def _write(connection: AsyncConnection, group: Sequence[Record]) -> dict[s
 
 
 async def _insert(connection: AsyncConnection, fresh: Sequence[Record]) -> None:
-    await connection.execute(tables.decisions.insert(), [_row(record) for record in fresh])
-    await connection.execute(tables.decision_terms.insert(), [row for record in fresh for row in _term_rows(record)])
+    await bulk.insert(connection, tables.decisions, [_row(record) for record in fresh])
+    await bulk.insert(connection, tables.decision_terms, [row for record in fresh for row in _term_rows(record)])
     for hospital in dict.fromkeys(record.key.hospital for record in fresh):
         mine = [record for record in fresh if record.key.hospital == hospital]
         await chain.append(connection, hospital, [_link(record) for record in mine])
@@ -221,7 +225,7 @@ async def _taken(connection: AsyncConnection, fresh: Sequence[Record]) -> set[st
 async def _owners(connection: AsyncConnection, cases: set[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """The patient of each case: that of its first decision."""
     table = tables.decisions
-    firsts = select(func.min(table.c.seq)).where(tuple_(table.c.hospital, table.c.case_id).in_(sorted(cases)))
+    firsts = select(func.min(table.c.seq)).where(among(connection, (table.c.hospital, table.c.case_id), sorted(cases)))
     firsts = firsts.group_by(table.c.hospital, table.c.case_id)
     found = await connection.execute(select(table.c.hospital, table.c.case_id, table.c.patient_id).where(table.c.seq.in_(firsts)))
     return {(row.hospital, row.case_id): row.patient_id for row in found}
@@ -231,7 +235,7 @@ async def _earlier(connection: AsyncConnection, keys: Sequence[RequestKey]) -> d
     table = tables.decisions
     found = await connection.execute(
         select(table.c.hospital, table.c.client, table.c.request_id, table.c.content, table.c.answer).where(
-            tuple_(table.c.hospital, table.c.client, table.c.request_id).in_(keys)
+            among(connection, (table.c.hospital, table.c.client, table.c.request_id), keys)
         )
     )
     return {RequestKey(r.hospital, r.client, r.request_id): Earlier(r.content, r.answer) for r in found}
@@ -242,7 +246,7 @@ async def _histories(connection: AsyncConnection, cases: set[tuple[str, str]]) -
     table = tables.decisions
     found = await connection.execute(
         select(table.c.hospital, table.c.case_id, table.c.patient_id, table.c.past)
-        .where(tuple_(table.c.hospital, table.c.case_id).in_(sorted(cases)))
+        .where(among(connection, (table.c.hospital, table.c.case_id), sorted(cases)))
         .order_by(table.c.seq)
     )
     made: dict[tuple[str, str], list[tuple[str, bytes]]] = defaultdict(list)

@@ -26,9 +26,11 @@ class Severed(Database):
             yield connection
 
     @asynccontextmanager
-    async def write(self, prepare: Callable[[AsyncConnection], Awaitable[None]] | None = None) -> AsyncIterator[AsyncConnection]:
+    async def write(
+        self, lock: str | None, prepare: Callable[[AsyncConnection], Awaitable[None]] | None = None
+    ) -> AsyncIterator[AsyncConnection]:
         await self._meet()
-        async with super().write(prepare) as connection:
+        async with super().write(lock, prepare) as connection:
             yield connection
 
     async def _meet(self) -> None:

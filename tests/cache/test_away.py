@@ -17,11 +17,10 @@ from sqlalchemy.exc import OperationalError
 from app.cache import live as module
 from app.cache.keeper import Keeper
 from app.cache.live import Live
-from app.cache.reach import boottime
 from app.cache.snapshot import Snapshot
 from app.settings import Settings
 from app.store import changes, tables
-from app.store.changes import Change
+from app.store.changes import Change, since_boot
 from app.store.database import AWAY, Database
 from app.telemetry.meters import Meters
 from tests.cache.faults import Severed
@@ -107,7 +106,7 @@ def status(live: Live) -> str:
 
 
 async def suspend(database: Database, to: str = "suspended") -> int:
-    async with database.write() as connection:
+    async with database.write(None) as connection:
         await connection.execute(update(tables.staff).where(tables.staff.c.staff == SURGEON).values(status=to))
         return await changes.append(connection, Change("wahh", "1", "staff", SURGEON, "suspend", people=(SURGEON,)), datetime.now(UTC))
 
@@ -163,7 +162,7 @@ async def test_that_it_was_away_is_not_believed_for_long(worker: Callable[..., A
     await live._task
     mend(database, live)
     await suspend(database)
-    await until(lambda: boottime() >= live._away_until)
+    await until(lambda: since_boot() >= live._away_until)
     await live.fresh()
     assert status(live) == "suspended"
     assert not live.hospitals["wahh"].matrix.state.degraded
@@ -188,10 +187,10 @@ async def test_what_is_too_old_is_not_judged_by(
     await untrusted(live)
     await live.fresh()
     hospital = live.hospitals["wahh"]
-    monkeypatch.setattr(module, "boottime", lambda: boottime() + 3599)
+    monkeypatch.setattr(module, "since_boot", lambda: since_boot() + 3599)
     await live.fresh()
     assert hospital.usable is not None
-    monkeypatch.setattr(module, "boottime", lambda: boottime() + 3601)
+    monkeypatch.setattr(module, "since_boot", lambda: since_boot() + 3601)
     await live.fresh()
     assert not hospital.usable
     told = {series.name: values[0] for series, values in meters.memory.read()}
@@ -305,7 +304,7 @@ async def test_a_snapshot_that_cannot_be_written_is_told_of(worker: Callable[...
 async def backup(settings: Settings, database: Severed, tmp_path: Path) -> Path:
     """The database as it is at the beginning."""
     copy = tmp_path / "backup.db"
-    async with database.write() as connection:
+    async with database.write(None) as connection:
         await connection.exec_driver_sql("SELECT 1")
     await database.close()
     shutil.copyfile(settings.var_dir / "surgate.db", copy)
@@ -382,7 +381,7 @@ async def test_a_database_that_is_still_being_restored_is_not_followed(
     worker: Callable[..., Awaitable[Live]], database: Severed, snapshot: Snapshot
 ) -> None:
     live = await worker()
-    async with database.write() as connection:
+    async with database.write(None) as connection:
         for table in reversed(tables.metadata.sorted_tables):
             await connection.execute(table.delete())
     await untrusted(live)

@@ -318,7 +318,7 @@ async def test_a_key_bound_to_a_person_acts_for_that_person(call: Call, gateway:
 
     from app.store import changes, keys
 
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         _, text = await keys.create(connection, "wahh", [keys.Role.MEDICAL_AFFAIRS], None, "900077")
         seq = await changes.append(connection, changes.Change("wahh", "test", "key", "k", "create", people=()), datetime.now(UTC))
     await changes.in_force(gateway.database, seq)
@@ -331,7 +331,7 @@ async def test_a_key_bound_to_a_person_acts_for_that_person(call: Call, gateway:
 
 async def test_another_hospital_s_grant_is_not_there(call: Call, gateway: Gateway) -> None:
     grant = await _grant_id(call)
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         await connection.exec_driver_sql(
             "INSERT INTO hospitals (code, name, time_zone, settings) VALUES ('other', '另一医院', 'Asia/Shanghai', x'7b7d')"
         )
@@ -363,5 +363,5 @@ async def test_a_grant_that_a_file_left_out_can_come_back_but_not_one_that_was_r
 
 
 async def _retire(gateway: Gateway, grant: str) -> None:
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         await connection.execute(tables.grants.update().where(tables.grants.c.id == grant).values(retired=True))

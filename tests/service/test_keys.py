@@ -71,7 +71,7 @@ async def test_only_an_admin_and_only_of_its_hospital(client: httpx.AsyncClient,
     for role in set(keys) - {"admin"}:
         assert (await client.get("/v1/keys", headers=bearer(keys[role]))).status_code == 403
         assert (await client.post("/v1/keys", json={"roles": ["admin"]}, headers=bearer(keys[role]))).status_code == 403
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         row = {"code": "other", "name": "Other", "time_zone": "Asia/Shanghai", "settings": b"{}"}
         await connection.execute(tables.hospitals.insert(), row)
         theirs, text = await store.create(connection, "other", [Role.ADMIN], None, None)

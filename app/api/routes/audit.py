@@ -75,7 +75,7 @@ async def export_record(request: Request, asked: Annotated[Wanted, QueryOf()], k
     since, until = begin_of(asked.since, zone), end_of(asked.until, zone)
     async with gateway.database.read() as connection:
         chosen = await record_file.choose(connection, gateway.heads, key.hospital, since, until)
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         await record.note_read(connection, key, "export", record_file.subject(chosen, asked.form), [])
     name = f"{key.hospital}-record-{chosen.first}-{chosen.last}.{asked.form}"
     headers = {"content-disposition": f'attachment; filename="{name}"'}

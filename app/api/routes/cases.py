@@ -40,7 +40,7 @@ async def get_case(
         opened = await overrides.of_case(connection, key.hospital, tidy)
     if not found:
         raise NotFound("没有此手术例次 / no such case")
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         await record.note_read(connection, key, "case", tidy, [*(one.id for one in found), *(one.id for one in opened)])
     await gateway.live.fresh()
     live, now = gateway.live.hospitals[key.hospital], datetime.now(UTC).isoformat(timespec="microseconds")

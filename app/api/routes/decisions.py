@@ -54,7 +54,7 @@ async def list_decisions(request: Request, asked: Annotated[DecisionFilters, Que
     async with gateway.database.read() as connection:
         found = await record.newest(connection, key.hospital, filters, after, asked.limit + 1)
     page = found[: asked.limit]
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         subject = msgspec.json.encode(filters).decode()
         await record.note_read(connection, key, "decisions", subject, [one.id for one in page])
     last = page[-1] if len(found) > len(page) else None
@@ -70,7 +70,7 @@ async def get_decision(
         found = await record.one(connection, key.hospital, decision_id, _only_client(key))
     if found is None:
         raise NotFound("没有此核查记录 / no such decision")
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         await record.note_read(connection, key, "decision", decision_id, [found.id])
     return answer(as_sent(found, with_order=True))
 

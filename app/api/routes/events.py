@@ -47,7 +47,7 @@ async def stream_events(
     gateway.feed.check_room()
     text = last_event_id or asked.last_event_id
     kinds = tuple(dict.fromkeys(asked.kinds.split(",")))
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         begin = await _begin(connection, key.hospital, None if text is None else int(text))
         subject = msgspec.json.encode({"kinds": kinds, "after": begin.number}).decode()
         await note_read(connection, key, "events", subject, [])

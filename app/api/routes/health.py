@@ -13,7 +13,8 @@ from sqlalchemy import text
 
 from app.api.answers import Dependency, HospitalReadiness, Readiness
 from app.api.http import answer, gateway_of, operations
-from app.cache.reach import boottime, within
+from app.cache.reach import within
+from app.store.changes import since_boot
 from app.store.database import AWAY, Database
 
 LOOK_SECONDS = 2.0
@@ -33,7 +34,7 @@ async def ready(request: Request) -> Response:
     out of service: all of them would go at once."""
     gateway = gateway_of(request)
     store = await _store(gateway.database)
-    now = boottime()
+    now = since_boot()
     matrix = tuple(
         HospitalReadiness(code, live.version, live.as_of, round(now - live.confirmed, 3), live.usable is not None)
         for code, live in sorted(gateway.live.hospitals.items())

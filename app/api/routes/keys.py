@@ -69,7 +69,7 @@ async def list_keys(request: Request, asked: Annotated[Paged, Query()], key: Adm
 async def create_key(request: Request, key: Admin) -> Response:
     body = await read_json(request, NewKey)
     database = gateway_of(request).database
-    async with database.write() as connection:
+    async with database.write(key.hospital) as connection:
         await store.check_holder(connection, key.hospital, body.client, body.staff)
         made, text = await store.create(connection, key.hospital, body.roles, body.client, body.staff)
         seq = await changes.append(connection, store.change_of(made, key.staff or key.client, "create"), datetime.now(UTC))
@@ -80,7 +80,7 @@ async def create_key(request: Request, key: Admin) -> Response:
 @router.delete("/{key_id}", summary="Revoke a key: no worker lets it in any more when this returns")
 async def revoke_key(request: Request, key: Admin, key_id: str) -> Response:
     database = gateway_of(request).database
-    async with database.write() as connection:
+    async with database.write(key.hospital) as connection:
         if not await store.revoke(connection, key.hospital, key_id):
             raise NotFound(f"没有密钥 / no key {key_id[:64]}")
         revoked = next(one for one in await store.load(connection, key.hospital) if one.id == key_id)

@@ -49,7 +49,7 @@ async def retry_notification(
     key: Annotated[Key, caller(Role.MEDICAL_AFFAIRS)],
 ) -> Response:
     gateway = gateway_of(request)
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(key.hospital) as connection:
         now = datetime.now(UTC).isoformat(timespec="microseconds")
         revived = await outbox.revive(connection, key.hospital, number, now)
         found = await outbox.one(connection, key.hospital, number)

@@ -54,7 +54,7 @@ async def list_overrides(request: Request, asked: Annotated[OverrideFilters, Que
     async with gateway.database.read() as connection:
         found = await store.newest(connection, key.hospital, filters, now, after, asked.limit + 1)
     page = found[: asked.limit]
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         await record.note_read(connection, key, "overrides", msgspec.json.encode(filters).decode(), [one.id for one in page])
     last = page[-1] if len(found) > len(page) else None
     return answer(Page([override_shown(live, one, now) for one in page], None if last is None else cursor_of((last.at, last.id))))
@@ -63,7 +63,7 @@ async def list_overrides(request: Request, asked: Annotated[OverrideFilters, Que
 @router.get("/{override_id}", summary="One override with all that was done, who took part and who may take over")
 async def get_override(request: Request, override_id: str, key: Office) -> Response:
     shown = await _in_full(request, key, override_id)
-    async with gateway_of(request).database.write() as connection:
+    async with gateway_of(request).database.write(None) as connection:
         await record.note_read(connection, key, "override", override_id, [shown.id])
     return answer(shown)
 
