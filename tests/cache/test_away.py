@@ -7,7 +7,6 @@ import logging
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import pytest
@@ -24,6 +23,7 @@ from app.store.changes import Change, since_boot
 from app.store.database import AWAY, Database
 from app.telemetry.meters import Meters
 from tests.cache.faults import Severed
+from tests.service.conftest import Shared, Template
 
 pytestmark = pytest.mark.anyio
 
@@ -300,31 +300,42 @@ async def test_a_snapshot_that_cannot_be_written_is_told_of(worker: Callable[...
     assert not keeper.failing
 
 
+class Backup:
+    """The database as it is when this is made, to be put back."""
+
+    def __init__(self, settings: Settings, database: Severed, store: Template | Shared) -> None:
+        self._database = database
+        self._file = settings.var_dir / "surgate.db"
+        self._copy = settings.var_dir / "backup.db"
+        self._server = store.server if isinstance(store, Shared) else None
+        self._name = settings.database.rpartition("/")[2]
+        if self._server is None:
+            shutil.copyfile(self._file, self._copy)
+        else:
+            self._server.execute(f"CREATE DATABASE {self._name}_copy TEMPLATE {self._name}")
+
+    async def put_back(self) -> None:
+        await self._database.close()
+        if self._server is None:
+            for path in self._file.parent.glob("surgate.db*"):
+                path.unlink()
+            shutil.copyfile(self._copy, self._file)
+        else:
+            self._server.execute(f"DROP DATABASE {self._name} WITH (FORCE)")
+            self._server.execute(f"ALTER DATABASE {self._name}_copy RENAME TO {self._name}")
+
+
 @pytest.fixture
-async def backup(settings: Settings, database: Severed, tmp_path: Path) -> Path:
-    """The database as it is at the beginning."""
-    copy = tmp_path / "backup.db"
-    async with database.write(None) as connection:
-        await connection.exec_driver_sql("SELECT 1")
-    await database.close()
-    shutil.copyfile(settings.var_dir / "surgate.db", copy)
-    return copy
-
-
-async def restore(settings: Settings, database: Severed, backup: Path) -> None:
-    await database.close()
-    for name in ("surgate.db", "surgate.db-wal", "surgate.db-shm"):
-        (settings.var_dir / name).unlink(missing_ok=True)
-    shutil.copyfile(backup, settings.var_dir / "surgate.db")
+def backup(settings: Settings, database: Severed, store: Template | Shared) -> Backup:
+    return Backup(settings, database, store)
 
 
 @pytest.mark.parametrize("changed_since", [0, 1, 2], ids=["behind", "level", "ahead"])
 async def test_a_restored_database_is_followed_and_told_of(
     worker: Callable[..., Awaitable[Live]],
-    settings: Settings,
     database: Severed,
     snapshot: Snapshot,
-    backup: Path,
+    backup: Backup,
     changed_since: int,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -335,7 +346,7 @@ async def test_a_restored_database_is_followed_and_told_of(
     await live.look()
     assert status(live) == "suspended"
     await Keeper(live, snapshot).keep()
-    await restore(settings, database, backup)
+    await backup.put_back()
     for _ in range(changed_since):
         await suspend(database, to="active")
     await untrusted(live)
@@ -355,17 +366,16 @@ async def test_a_restored_database_is_followed_and_told_of(
 
 async def test_a_database_restored_while_no_worker_ran_is_told_of(
     worker: Callable[..., Awaitable[Live]],
-    settings: Settings,
     database: Severed,
     snapshot: Snapshot,
-    backup: Path,
+    backup: Backup,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     live = await worker()
     await suspend(database)
     await live.look()
     await Keeper(live, snapshot).keep()
-    await restore(settings, database, backup)
+    await backup.put_back()
     await suspend(database, to="active")
     with caplog.at_level(logging.CRITICAL, "surgate.live"):
         restarted = await worker()
