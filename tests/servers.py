@@ -197,12 +197,13 @@ class Proxy:
 
         def end() -> None:
             self._server.close()
-            for task in self._tasks:
+            for task in asyncio.all_tasks():
                 task.cancel()
             self._loop.call_later(0.1, self._loop.stop)
 
         self._loop.call_soon_threadsafe(end)
         self._thread.join(10)
+        self._loop.close()
 
     def _drop(self) -> None:
         for writer in list(self._writers):
