@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -38,6 +39,9 @@ CONFIRM_SECONDS = 5.0
 
 MAX_WRITING_SHARE = 0.1
 """Of the time that a hospital's file may take to be written: a large one that changes all the time is written every ten seconds or so."""
+
+VERIFY_SECONDS = 3600.0
+"""How often a file that need not be written is read again, so that one that was damaged on the disk is written anew before it is needed."""
 
 MAX_FUTURE = timedelta(minutes=1)
 """What a clock may have been set back by. What claims to be younger is refused: nobody can tell how old it is."""
@@ -105,6 +109,7 @@ class Snapshot:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._verified: dict[str, float] = {}
 
     def index(self) -> Index | None:
         """The index, None where there is none. Raises `Unusable`."""
@@ -180,7 +185,7 @@ class Snapshot:
         version = one.loaded.version
         itself = one.loaded.itself
         code = itself.hospital.code
-        if known is not None and self._file(code).exists():
+        if known is not None and self._is_sound(code):
             if known.version == version:
                 return replace(known, as_of=max(known.as_of, one.as_of))
             if known.version > version or not _is_time(known):  # another worker is ahead of this one, or it is too soon
@@ -189,7 +194,19 @@ class Snapshot:
         head = _Head(code, version, one.as_of)
         pieces = (_encode(value) for value in (head, itself.hospital, itself.settings, *one.loaded.people.values()))
         _put(self._file(code), pieces)
+        self._verified[code] = time.monotonic()
         return Written(version, one.as_of, datetime.now(UTC), time.monotonic() - began)
+
+    def _is_sound(self, code: str) -> bool:
+        path, now = self._file(code), time.monotonic()
+        if now - self._verified.get(code, -math.inf) < VERIFY_SECONDS:
+            return path.exists()
+        try:
+            _read(path)
+        except Unusable:
+            return False
+        self._verified[code] = now
+        return True
 
     def _known(self) -> Index | None:
         try:

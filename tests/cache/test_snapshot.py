@@ -194,6 +194,16 @@ def test_a_file_that_is_gone_is_written_again(snapshot: Snapshot) -> None:
     assert read(snapshot) == held().hospitals[0]
 
 
+def test_a_file_that_was_damaged_on_the_disk_is_written_again(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a worker that starts, and by one that runs for long."""
+    assert snapshot.keep(held())
+    for worker, verify in ((Snapshot(snapshot.folder), module.VERIFY_SECONDS), (snapshot, -1.0)):
+        file_of(snapshot).write_bytes(file_of(snapshot).read_bytes()[:-1])
+        monkeypatch.setattr(module, "VERIFY_SECONDS", verify)
+        assert worker.keep(held())
+        assert read(snapshot) == held().hospitals[0]
+
+
 def test_a_disk_that_is_full_leaves_what_was_there(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
     assert snapshot.keep(held(7))
     there = set(snapshot.folder.iterdir())
