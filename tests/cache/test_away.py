@@ -88,8 +88,9 @@ def mend(database: Severed, *workers: Live) -> None:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    while not holds():  # noqa: ASYNC110 - what is waited for is another task's doing
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(PATIENT):
+        while not holds():  # noqa: ASYNC110 - what is waited for is another task's doing
+            await asyncio.sleep(0.01)
 
 
 async def untrusted(live: Live) -> None:
