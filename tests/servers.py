@@ -211,7 +211,7 @@ class Proxy:
 
         def end() -> None:
             self._server.close()
-            for task in self._tasks:
+            for task in asyncio.all_tasks():
                 task.cancel()
             self._loop.call_later(0.1, self._loop.stop)
 

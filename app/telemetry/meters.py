@@ -133,6 +133,12 @@ class Meters:
         self.store_away = Gauge(self.memory, families.STORE_AWAY)
         self._journal_seconds = Histogram(self.memory, families.JOURNAL_SECONDS)
         self._confirmed = Gauge(self.memory, families.MATRIX_CONFIRMED)
+        self.degraded = Gauge(self.memory, families.DEGRADED)
+        self.unavailable = Gauge(self.memory, families.MATRIX_UNAVAILABLE)
+        self.log_replaced = Counter(self.memory, families.LOG_REPLACED)
+        self.snapshot_confirmed = Gauge(self.memory, families.SNAPSHOT_CONFIRMED)
+        self.snapshot_failures = Counter(self.memory, families.SNAPSHOT_FAILURES)
+        self.snapshot_refused = Counter(self.memory, families.SNAPSHOT_REFUSED)
         self.event_streams = Gauge(self.memory, families.EVENT_STREAMS)
         self._outbox: dict[tuple[str, str], Gauge] = {}
         self._notified: dict[tuple[str, str], Counter] = {}
