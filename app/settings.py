@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -40,7 +41,7 @@ class Settings(BaseModel):
     host: Annotated[str, Field(description="Address to listen on")] = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535, description="Port to listen on")] = 8080
     workers: Annotated[int, Field(ge=1, le=64, description="Worker processes on this machine")] = 1
-    var_dir: Annotated[Path, Field(description="Folder for the embedded store and the demo keys")] = Path("var")
+    var_dir: Annotated[Path, Field(description="Folder for the embedded store, the journal and the demo keys")] = Path("var")
     demo: Annotated[bool, Field(description="Keep demo keys in VAR_DIR/demo-keys.json; only on a loopback address")] = False
     seal_key_file: Annotated[
         Path | None, Field(description="Private key that seals the record, made where absent; empty: VAR_DIR/seal-key.pem")
@@ -58,9 +59,18 @@ class Settings(BaseModel):
         Field(gt=0, le=168, description="How old the grant matrix may get, while the database is away, before nothing is allowed by it"),
     ] = 12.0
     follow_seconds: Annotated[float, Field(gt=0, le=5, description="How often a worker looks at the change log")] = 0.05
-    max_waiting_checks: Annotated[int, Field(ge=1, le=100_000, description="Checks that may wait for the record at once, per worker")] = (
-        2000
-    )
+    reach_seconds: Annotated[
+        float,
+        Field(
+            gt=0, le=30, description="How long the database may take for a check, before it goes on without: its record into the journal"
+        ),
+    ] = 1.0
+    max_waiting_checks: Annotated[
+        int,
+        Field(
+            ge=10, le=100_000, description="Checks in hand at once, per worker: all ranks and hospitals; the last of it is for emergencies"
+        ),
+    ] = 2000
     failed_keys_per_minute: Annotated[int, Field(ge=1, le=10_000, description="Wrong keys from one address before 429")] = 30
     max_event_streams: Annotated[int, Field(ge=1, le=10_000, description="Streams of GET /v1/events at once, per worker")] = 100
     notify_retry_seconds: Annotated[
@@ -113,6 +123,11 @@ class Settings(BaseModel):
         return self.database_url or f"{SQLITE}{(self.var_dir / 'surgate.db').resolve()}"
 
     @property
+    def embedded(self) -> bool:
+        """Whether the store is a file of this machine."""
+        return self.database.startswith(SQLITE)
+
+    @property
     def demo_keys_file(self) -> Path:
         return self.var_dir / "demo-keys.json"
 
@@ -134,6 +149,11 @@ class Settings(BaseModel):
     @property
     def archives_folder(self) -> Path:
         return self.archive_dir or self.var_dir / "archives"
+
+    @property
+    def journal_folder(self) -> Path:
+        """Where decisions are kept while the database is away; shared by the workers of this machine."""
+        return self.var_dir / "journal"
 
     @property
     def metrics_folder(self) -> Path:
@@ -161,6 +181,11 @@ def _postgresql(url: str) -> None:
         raise ValueError(f"must be {POSTGRESQL}USER:PASSWORD@HOST/DATABASE")
 
 
+def _given(error: ErrorDetails) -> str:
+    """What was given, unless it may hold a password."""
+    return "" if str(error["loc"][0]).endswith("_url") else f"（{error['input']!r}）"
+
+
 def networks_of(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
     """The networks in a list with commas. Raises `ValueError` for what is none."""
     return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
@@ -179,7 +204,7 @@ def read_settings(environment: dict[str, str]) -> Settings:
     try:
         settings = Settings.model_validate(given)
     except ValidationError as error:
-        wrong += [f"{PREFIX}{'.'.join(str(p) for p in e['loc']).upper()}: {e['msg']}（{e['input']!r}）" for e in error.errors()]
+        wrong += [f"{PREFIX}{'.'.join(str(p) for p in e['loc']).upper()}: {e['msg']}{_given(e)}" for e in error.errors()]
         raise BadSettings("\n".join(wrong)) from None
     if settings.demo and not settings.loopback:
         wrong.append(f"{PREFIX}HOST: 演示密钥只能用于本机地址 / demo keys exist only on a loopback address, not {settings.host}")

@@ -37,7 +37,7 @@ class Guard:
             Unauthenticated: there is none, it is unknown, wrong or revoked. It does not say which.
             TooMany: that address failed too often within a minute.
         """
-        key = self._known(authorization)
+        key = self.known(authorization)
         if key is not None:
             return key
         since, count = self._failures.get(address, (0.0, 0))
@@ -47,7 +47,8 @@ class Guard:
         self._remember(address, 1 if fresh else count + 1, time.monotonic() if fresh else since)
         raise Unauthenticated("Authorization: Bearer KEY")
 
-    def _known(self, authorization: str | None) -> Key | None:
+    def known(self, authorization: str | None) -> Key | None:
+        """The key that was sent, as far as memory tells; None where it would not be let in."""
         scheme, _, text = (authorization or "").partition(" ")
         sent = split(text.strip()) if scheme.lower() == "bearer" else None
         if sent is None:

@@ -15,7 +15,7 @@ from app.store import changes, tables
 from app.store import keys as store
 from app.store.keys import Role
 from tests.served import CALL_SECONDS, an_order, call, frozen, served
-from tests.service.conftest import bearer
+from tests.service.conftest import Template, bearer
 
 CONNECTIONS = 8
 
@@ -100,10 +100,9 @@ async def test_wrong_fields_are_named(client: httpx.AsyncClient, keys: dict[str,
     assert [error["field"] for error in refused.json()["errors"]] == [field]
 
 
-def test_a_revoked_key_fails_on_every_worker_also_on_one_that_was_frozen(
-    store_template: Path, keys: dict[str, str], tmp_path: Path
-) -> None:
-    with served(tmp_path / "var", store_template, workers="2") as service:
+def test_a_revoked_key_fails_on_every_worker_also_on_one_that_was_frozen(template: Template, tmp_path: Path) -> None:
+    keys = template.keys
+    with served(tmp_path / "var", template.path, workers="2") as service:
         made = [service.call("POST", "/v1/keys", keys["admin"], {"roles": ["his"]}).json for _ in range(2)]
         connections = [service.connect() for _ in range(CONNECTIONS)]
         for number, connection in enumerate(connections):

@@ -12,7 +12,7 @@ from fastapi import Query as QueryOf
 from pydantic import Field
 
 from app.api.answers import RecordNote
-from app.api.http import Page, answer, caller, cursor_of, gateway_of, position_of
+from app.api.http import Page, answer, cursor_of, gateway_of, position_of, reader
 from app.api.queries import InstantOrDay, Paged, Query, begin_of, canonical_code, end_of
 from app.authorize import CONFIRM
 from app.engine.codes import normalize_text
@@ -46,7 +46,7 @@ class DecisionFilters(Paged):
 
 
 @router.get("/v1/decisions", summary="Decisions, newest first")
-async def list_decisions(request: Request, asked: Annotated[DecisionFilters, QueryOf()], key: Annotated[Key, caller(*READERS)]) -> Response:
+async def list_decisions(request: Request, asked: Annotated[DecisionFilters, QueryOf()], key: Annotated[Key, reader(*READERS)]) -> Response:
     gateway = gateway_of(request)
     live = gateway.live.hospitals[key.hospital]
     filters = _filters(asked, key, live.hospital.time_zone, live.compiled.catalog.department)
@@ -63,7 +63,7 @@ async def list_decisions(request: Request, asked: Annotated[DecisionFilters, Que
 
 @router.get("/v1/decisions/{decision_id}", summary="One decision with the order as it was received")
 async def get_decision(
-    request: Request, decision_id: str, _asked: Annotated[Query, QueryOf()], key: Annotated[Key, caller(*READERS)]
+    request: Request, decision_id: str, _asked: Annotated[Query, QueryOf()], key: Annotated[Key, reader(*READERS)]
 ) -> Response:
     gateway = gateway_of(request)
     async with gateway.database.read() as connection:

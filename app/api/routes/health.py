@@ -7,6 +7,7 @@ the operations networks, or to a key of the operations office.
 from __future__ import annotations
 
 import time
+from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import text
@@ -28,16 +29,20 @@ async def alive() -> Response:
     return answer({"status": "ok"})
 
 
-@router.get("/readyz", summary="Ready to be sent checks, and how each dependency is", dependencies=[operations()])
-async def ready(request: Request) -> Response:
+@router.get(
+    "/readyz",
+    summary="Ready to be sent checks, and how each dependency is",
+)
+async def ready(request: Request, only: Annotated[str | None, operations()]) -> Response:
     """503 when there is no hospital to judge for. Without the store checks are answered by what was known last, so that this alone takes no worker
-    out of service: all of them would go at once."""
+    out of service: all of them would go at once. By key, other hospitals are left out."""
     gateway = gateway_of(request)
     store = await _store(gateway.database)
     now = since_boot()
     matrix = tuple(
         HospitalReadiness(code, live.version, live.as_of, round(now - live.confirmed, 3), live.usable is not None)
         for code, live in sorted(gateway.live.hospitals.items())
+        if only is None or code == only
     )
     hospitals = Dependency("up" if matrix else "down", 0.0, "" if matrix else "no hospital: surgate import PACK_DIR")
     seals = Dependency("down" if gateway.heads.failing else "up", 0.0, gateway.heads.failing)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
-from app.api.http import Page, answer, caller, cursor_of, gateway_of, position_of, read_json
+from app.api.http import Page, answer, caller, cursor_of, gateway_of, position_of, read_json, reader
 from app.api.queries import Paged
 from app.errors import BadInput, FieldError, NotFound
 from app.store import changes
@@ -18,6 +18,7 @@ from app.store.keys import Key, Role
 router = APIRouter(prefix="/v1/keys", tags=["keys"])
 
 Admin = Annotated[Key, caller(Role.ADMIN)]
+Reader = Annotated[Key, reader(Role.ADMIN)]
 
 
 class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,7 +56,7 @@ class Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @router.get("", summary="List the hospital's keys, oldest first")
-async def list_keys(request: Request, asked: Annotated[Paged, Query()], key: Admin) -> Response:
+async def list_keys(request: Request, asked: Annotated[Paged, Query()], key: Reader) -> Response:
     after = _position(asked.cursor)
     async with gateway_of(request).database.read() as connection:
         mine = await store.load(connection, key.hospital)
