@@ -1,6 +1,7 @@
 """The one use case: an order's bytes in, the recorded answer's bytes out.
 
-decode → admit → what is known of the request and the case → decide → record → answer. The answer is on stable storage before it is returned.
+decode → admit → what is known of the request and the case → decide → record → answer. The answer is on stable storage before it is returned: in the
+database or, where that does not answer, in the journal of the node.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from app.api.orders import decode_order
 from app.cache.live import Live, LiveHospital
 from app.engine.decide import OtherPatient, decide
 from app.engine.history import past_decision
-from app.engine.model import CaseHistory, Decision, Order, Verdict
+from app.engine.model import Decision, Message, Order, Urgency, Verdict
 from app.errors import BadInput, Conflict, Unauthenticated
 from app.explain import Explanation, explain
 from app.overrides.opening import Openings
-from app.store.decisions import CaseTaken, Earlier, Ledger, Record, RequestKey
+from app.store.decided import Before, CaseTaken, Earlier, Record, RequestKey
+from app.store.decisions import Ledger
 from app.store.keys import Key
 from app.store.overrides import Opening
 from app.telemetry.meters import Meters
@@ -35,6 +37,15 @@ ENGINE_VERSION = package_version("surgate")
 
 MAX_SIDE_BY_SIDE = 64
 """Cases of one batch that are judged at once."""
+
+HISTORY_DEGRADED = "history_degraded"
+"""Flag of an answer for which the case so far could not be read from the database: it was judged by what this node knows of the case."""
+
+UPSTREAM_MISSING = "upstream_missing"
+_UNREAD = Message(
+    zh="（数据库暂时无法读取，上一环节可能已有通过记录：请重新提交上一环节核查后再试；急诊请填写紧急声明。）",
+    en=" (The database cannot be read now, there may be one: have the previous document checked again first, or declare an emergency.)",
+)
 
 EXPLAINED_AT_ONCE = 4
 MAX_EXPLAINED_IN_LINE = 32
@@ -115,8 +126,8 @@ class Authorizer:
             return await self._recorded(order, body, key)
 
     async def explain(self, order: Order, key: Key) -> Explanation:
-        """The same judgement with its trace, not recorded. Raises `Conflict` for another patient's case, `Overloaded` where the store fails or too
-        many wait."""
+        """The same judgement with its trace, not recorded. Raises `Conflict` for another patient's case, `Overloaded` where neither the
+        database nor the journal can be read or too many wait."""
         async with self._explaining.through(key.hospital):
             return await self._explained(order, key)
 
@@ -125,7 +136,7 @@ class Authorizer:
         await self._live.fresh()
         live = self._live.hospitals[key.hospital]
         try:
-            return explain(order, live.compiled, live.matrix, before.history, datetime.now(UTC))
+            return explain(order, live.compiled, live.usable, before.history, datetime.now(UTC))
         except OtherPatient:
             raise _other_patient(order) from None
 
@@ -148,7 +159,7 @@ class Authorizer:
         await self._live.fresh()
         watch.admitted()
         live = self._live.hospitals[key.hospital]
-        decision = _decide(order, live, before.history)
+        decision = _decide(order, live, before)
         watch.judged()
         opening = None
         if decision.decision is Verdict.OVERRIDE:
@@ -160,15 +171,25 @@ class Authorizer:
         return answer if clash is None else _replayed(clash, content, order)
 
 
-def _decide(order: Order, live: LiveHospital, history: CaseHistory | None) -> Decision:
+def _decide(order: Order, live: LiveHospital, before: Before) -> Decision:
     try:
-        decision = decide(order, live.compiled, live.matrix, history, datetime.now(UTC))
+        decision = decide(order, live.compiled, live.usable, before.history, datetime.now(UTC))
     except OtherPatient:
         raise _other_patient(order) from None
+    if not before.complete:
+        decision = _with_incomplete_history(decision)
     override = decision.override
     if override is not None and decision.decision is Verdict.OVERRIDE:
         override = replace(override, id=str(uuid7()))
     return replace(decision, decision_id=str(uuid7()), override=override)
+
+
+def _with_incomplete_history(decision: Decision) -> Decision:
+    """The decision marked, and what a doctor can do where the case's earlier documents were denied for being out of reach."""
+    message = decision.message
+    if decision.decision is Verdict.DENY and any(finding.code == UPSTREAM_MISSING for finding in decision.findings):
+        message = Message(zh=message.zh + _UNREAD.zh, en=message.en + _UNREAD.en)
+    return replace(decision, message=message, flags=(*decision.flags, HISTORY_DEGRADED))
 
 
 def _record(
@@ -193,7 +214,7 @@ def _record(
         case_id=order.case_id,
         patient_id=order.patient.id,
         decision=decision.decision.value,
-        matrix_version=live.version,
+        matrix_version=None if decision.matrix is None else decision.matrix.version,
         engine_version=ENGINE_VERSION,
         policy_version=live.policy_version,
         key_id=key_id,
@@ -202,6 +223,7 @@ def _record(
         past=past_decision(decision),
         terms=tuple(sorted(_terms(live.compiled.catalog.department(order.department), decision))),
         opening=opening,
+        emergency=order.urgency is Urgency.EMERGENCY or order.emergency is not None,
     )
 
 

@@ -41,7 +41,7 @@ class Settings(BaseModel):
     host: Annotated[str, Field(description="Address to listen on")] = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535, description="Port to listen on")] = 8080
     workers: Annotated[int, Field(ge=1, le=64, description="Worker processes on this machine")] = 1
-    var_dir: Annotated[Path, Field(description="Folder for the embedded store and the demo keys")] = Path("var")
+    var_dir: Annotated[Path, Field(description="Folder for the embedded store, the journal and the demo keys")] = Path("var")
     demo: Annotated[bool, Field(description="Keep demo keys in VAR_DIR/demo-keys.json; only on a loopback address")] = False
     seal_key_file: Annotated[
         Path | None, Field(description="Private key that seals the record, made where absent; empty: VAR_DIR/seal-key.pem")
@@ -51,6 +51,16 @@ class Settings(BaseModel):
     lease_seconds: Annotated[
         float, Field(gt=0, le=10, description="How long a worker may trust its memory without looking at the change log")
     ] = 1.0
+    reach_seconds: Annotated[
+        float,
+        Field(
+            gt=0, le=60, description="How long the database may take for a check, before it goes on without: its record into the journal"
+        ),
+    ] = 1.0
+    snapshot_max_hours: Annotated[
+        float,
+        Field(gt=0, le=168, description="How old the grant matrix may get, while the database is away, before nothing is allowed by it"),
+    ] = 12.0
     follow_seconds: Annotated[float, Field(gt=0, le=5, description="How often a worker looks at the change log")] = 0.05
     max_waiting_checks: Annotated[
         int,
@@ -141,8 +151,18 @@ class Settings(BaseModel):
         return self.var_dir / "seals"
 
     @property
+    def snapshot_folder(self) -> Path:
+        """Where the node keeps what its workers judge by, for the time when the database is away."""
+        return self.var_dir / "snapshot"
+
+    @property
     def archives_folder(self) -> Path:
         return self.archive_dir or self.var_dir / "archives"
+
+    @property
+    def journal_folder(self) -> Path:
+        """Where decisions are kept while the database is away; shared by the workers of this machine."""
+        return self.var_dir / "journal"
 
     @property
     def metrics_folder(self) -> Path:

@@ -79,6 +79,20 @@ class Postgres(Server):
             **_as_owner(),
         )
 
+    def take(self, data: Path) -> None:
+        """Begin with a copy of another server's folder of data."""
+        shutil.copytree(data, self.data)
+        owner = _owner()
+        if owner is not None:
+            for path in (self.data, *self.data.rglob("*")):
+                os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
+
+    def stop(self) -> None:
+        """Stop it as an operator would, everything written out."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(START_SECONDS)
+
     def start(self) -> None:
         """Start it and wait until it takes connections."""
         settings = {"max_connections": "200", "shared_buffers": "64MB", "unix_socket_directories": str(self.folder)} | self.options
@@ -197,12 +211,13 @@ class Proxy:
 
         def end() -> None:
             self._server.close()
-            for task in self._tasks:
+            for task in asyncio.all_tasks():
                 task.cancel()
             self._loop.call_later(0.1, self._loop.stop)
 
         self._loop.call_soon_threadsafe(end)
         self._thread.join(10)
+        self._loop.close()
 
     def _drop(self) -> None:
         for writer in list(self._writers):

@@ -11,6 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 MONTHS_AHEAD = 3
 """Made in advance: a service that is up makes the next one in time, and one that was off for long finds the catch-all."""
 
+LOCK_MS = 200
+
 OTHERS = "decisions_others"
 """Takes what no month's table takes, so that nothing is ever refused for want of one."""
 
@@ -21,6 +23,9 @@ async def make(connection: AsyncConnection, now: datetime | None = None) -> list
     if connection.dialect.name == "sqlite":
         return []
     there = set((await connection.execute(_THERE)).scalars())
+    # While a table is made nobody reads or writes decisions, and while it waits for who reads now, all who come later wait behind it. Better to
+    # give up soon and come back.
+    await connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_MS}ms'"))
     if OTHERS not in there:
         await connection.execute(text(f"CREATE TABLE {OTHERS} PARTITION OF decisions DEFAULT"))
     made = []

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    text,
 )
 
 metadata = MetaData(
@@ -230,7 +231,29 @@ decisions = Table(
     Column("order", LargeBinary, nullable=False, comment="The order as received"),
     Column("answer", LargeBinary, nullable=False, comment="The answer as sent"),
     Column("past", LargeBinary, nullable=False, comment="JSON of a PastDecision: what later checkpoints are judged against"),
-    UniqueConstraint("hospital", "client", "request_id"),
+    Column(
+        "repeats",
+        String(36),
+        comment="Id of the first decision under the same request, which was decided elsewhere during an outage as well; its own id: nobody was"
+        " answered on the first, and this one counts; NULL: it is the first",
+    ),
+    Index(
+        "uq_decisions_request",
+        "hospital",
+        "client",
+        "request_id",
+        unique=True,
+        sqlite_where=text("repeats IS NULL"),
+        postgresql_where=text("repeats IS NULL"),
+    ),
+    Index(
+        "ix_decisions_repeats",
+        "hospital",
+        "client",
+        "request_id",
+        sqlite_where=text("repeats IS NOT NULL"),
+        postgresql_where=text("repeats IS NOT NULL"),
+    ),
     Index("ix_decisions_hospital_case", "hospital", "case_id", "seq"),
     Index("ix_decisions_hospital_at", "hospital", "at"),
     Index("ix_decisions_hospital_day", "hospital", "day", "decision"),

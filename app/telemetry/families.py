@@ -34,7 +34,19 @@ PARTS = Family(
 )
 COMMIT_RECORDS = Family("surgate_commit_records", "histogram", "Decisions in one commit", (), RECORDS)
 COMMIT_SECONDS = Family("surgate_commit_seconds", "histogram", "Time of a commit", (), SECONDS)
-COMMIT_FAILURES = Family("surgate_commit_failures", "counter", "Commits that failed: their checks were answered with 503")
+COMMIT_FAILURES = Family(
+    "surgate_commit_failures", "counter", "Commits that failed or took too long: their decisions were put into the journal"
+)
+JOURNALED = Family(
+    "surgate_journaled", "counter", "Decisions that were put into the journal, since the database was away or what came before waited"
+)
+JOURNAL_SECONDS = Family("surgate_journal_seconds", "histogram", "Time until decisions were on stable storage in the journal", (), SECONDS)
+DRAINED = Family("surgate_journal_drained", "counter", "Decisions brought from the journal into the database")
+JOURNAL_RECORDS = Family("surgate_journal_records", "shared", "Decisions that wait in the node's journal for the database")
+JOURNAL_REFUSED = Family(
+    "surgate_journal_refused", "shared", "Decisions of the node's journal that the database refuses or nobody can read: somebody must look"
+)
+STORE_AWAY = Family("surgate_store_away", "gauge", "1 while the worker does not ask the database, since it did not answer")
 WAITING = Family("surgate_records_waiting", "gauge", "Decisions that waited for the next commit when the last one ended")
 REQUESTS = Family("surgate_http_requests", "counter", "Requests answered", ("method", "route", "status"))
 REQUEST_SECONDS = Family(
@@ -50,6 +62,20 @@ IN_FLIGHT = Family("surgate_http_requests_in_flight", "gauge", "Requests that ar
 MATRIX_VERSION = Family("surgate_matrix_version", "gauge", "Version of the grant matrix that the worker judges by", ("hospital",))
 MATRIX_CONFIRMED = Family(
     "surgate_matrix_confirmed_timestamp_seconds", "gauge", "When the worker last held its matrix against the change log"
+)
+DEGRADED = Family(
+    "surgate_degraded", "gauge", "1 while the worker cannot hold its matrix against the change log: its answers are marked so"
+)
+MATRIX_UNAVAILABLE = Family(
+    "surgate_matrix_unavailable", "gauge", "Hospitals for which the worker's matrix has become too old to allow anything by it"
+)
+LOG_REPLACED = Family("surgate_log_replaced", "counter", "Times that the change log was not the one that was followed: a restored database")
+SNAPSHOT_CONFIRMED = Family(
+    "surgate_snapshot_confirmed_timestamp_seconds", "gauge", "When the worker last saw to it that the snapshot on disk is up to date"
+)
+SNAPSHOT_FAILURES = Family("surgate_snapshot_failures", "counter", "Times that the snapshot could not be written")
+SNAPSHOT_REFUSED = Family(
+    "surgate_snapshot_refused", "counter", "Files of the snapshot that were damaged or otherwise of no use at a start"
 )
 STARTED = Family("surgate_worker_start_timestamp_seconds", "gauge", "When the worker started")
 STARTS = Family(
@@ -90,6 +116,12 @@ FAMILIES = (
     COMMIT_RECORDS,
     COMMIT_SECONDS,
     COMMIT_FAILURES,
+    JOURNALED,
+    JOURNAL_SECONDS,
+    DRAINED,
+    JOURNAL_RECORDS,
+    JOURNAL_REFUSED,
+    STORE_AWAY,
     WAITING,
     REQUESTS,
     REQUEST_SECONDS,
@@ -97,6 +129,12 @@ FAMILIES = (
     IN_FLIGHT,
     MATRIX_VERSION,
     MATRIX_CONFIRMED,
+    DEGRADED,
+    MATRIX_UNAVAILABLE,
+    LOG_REPLACED,
+    SNAPSHOT_CONFIRMED,
+    SNAPSHOT_FAILURES,
+    SNAPSHOT_REFUSED,
     STARTED,
     STARTS,
     OVERRIDES_OPEN,

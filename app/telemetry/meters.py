@@ -126,7 +126,19 @@ class Meters:
         self._commit_seconds = Histogram(self.memory, families.COMMIT_SECONDS)
         self._commit_failures = Counter(self.memory, families.COMMIT_FAILURES)
         self._waiting = Gauge(self.memory, families.WAITING)
+        self.journaled = Counter(self.memory, families.JOURNALED)
+        self.drained = Counter(self.memory, families.DRAINED)
+        self.journal_records = Gauge(self.memory, families.JOURNAL_RECORDS)
+        self.journal_refused = Gauge(self.memory, families.JOURNAL_REFUSED)
+        self.store_away = Gauge(self.memory, families.STORE_AWAY)
+        self._journal_seconds = Histogram(self.memory, families.JOURNAL_SECONDS)
         self._confirmed = Gauge(self.memory, families.MATRIX_CONFIRMED)
+        self.degraded = Gauge(self.memory, families.DEGRADED)
+        self.unavailable = Gauge(self.memory, families.MATRIX_UNAVAILABLE)
+        self.log_replaced = Counter(self.memory, families.LOG_REPLACED)
+        self.snapshot_confirmed = Gauge(self.memory, families.SNAPSHOT_CONFIRMED)
+        self.snapshot_failures = Counter(self.memory, families.SNAPSHOT_FAILURES)
+        self.snapshot_refused = Counter(self.memory, families.SNAPSHOT_REFUSED)
         self.event_streams = Gauge(self.memory, families.EVENT_STREAMS)
         self._outbox: dict[tuple[str, str], Gauge] = {}
         self._notified: dict[tuple[str, str], Counter] = {}
@@ -192,6 +204,13 @@ class Meters:
         self._commit_seconds.observe(_clock() - began)
         self._commit_records.observe(records)
         self._waiting.set(waiting())
+
+    @contextmanager
+    def journal(self) -> Iterator[None]:
+        """Decisions are put into the journal."""
+        began = _clock()
+        yield
+        self._journal_seconds.observe(_clock() - began)
 
     def confirmed(self, hospitals: Mapping[str, Versioned], at: datetime) -> None:
         """The matrix was held against the change log."""

@@ -198,6 +198,13 @@ def upgrade() -> None:
         sa.Column("order", sa.LargeBinary(), nullable=False, comment="The order as received"),
         sa.Column("answer", sa.LargeBinary(), nullable=False, comment="The answer as sent"),
         sa.Column("past", sa.LargeBinary(), nullable=False, comment="JSON of a PastDecision: what later checkpoints are judged against"),
+        sa.Column(
+            "repeats",
+            sa.String(length=36),
+            nullable=True,
+            comment="Id of the first decision under the same request, which was decided elsewhere during an outage as well; its own id: nobody was"
+            " answered on the first, and this one counts; NULL: it is the first",
+        ),
         sa.ForeignKeyConstraint(["hospital"], ["hospitals.code"], name=op.f("fk_decisions_hospital")),
         *(
             # What is unique in a partitioned table must be so within a month: the requests and the ids are held apart by the lock of the chain.
@@ -205,7 +212,6 @@ def upgrade() -> None:
             if partitioned
             else [
                 sa.PrimaryKeyConstraint("seq", name=op.f("pk_decisions")),
-                sa.UniqueConstraint("hospital", "client", "request_id", name=op.f("uq_decisions_hospital_client_request_id")),
                 sa.UniqueConstraint("id", name=op.f("uq_decisions_id")),
             ]
         ),
@@ -219,6 +225,17 @@ def upgrade() -> None:
         batch_op.create_index("ix_decisions_hospital_at", ["hospital", "at"], unique=False)
         batch_op.create_index("ix_decisions_hospital_case", ["hospital", "case_id", "seq"], unique=False)
         batch_op.create_index("ix_decisions_hospital_day", ["hospital", "day", "decision"], unique=False)
+        batch_op.create_index(
+            "ix_decisions_repeats",
+            ["hospital", "client", "request_id"],
+            unique=False,
+            sqlite_where=sa.text("repeats IS NOT NULL"),
+            postgresql_where=sa.text("repeats IS NOT NULL"),
+        )
+        if not partitioned:
+            batch_op.create_index(
+                "uq_decisions_request", ["hospital", "client", "request_id"], unique=True, sqlite_where=sa.text("repeats IS NULL")
+            )
 
     op.create_table(
         "grants",

@@ -20,6 +20,9 @@ from app.store import keys
 from app.store.migrate import migrate
 from tests.servers import Postgres, postgres
 
+SLOW_IS_NO_OUTAGE = 60
+"""Seconds that the database may take in tests that are not about its absence: no slow machine makes one of it."""
+
 PACK = Path(__file__).parents[2] / "packs" / "wahh"
 
 
@@ -84,11 +87,11 @@ def settings(store: Template | Shared, tmp_path: Path) -> Iterator[Settings]:
     # With the store's file, or beside its database, the heads of its chain and the key that signs them.
     shutil.copytree(store.path.parent if isinstance(store, Template) else store.folder, tmp_path, dirs_exist_ok=True)
     if isinstance(store, Template):
-        yield Settings(var_dir=tmp_path, follow_seconds=0.02)
+        yield Settings(var_dir=tmp_path, follow_seconds=0.02, reach_seconds=SLOW_IS_NO_OUTAGE)
         return
     name = f"t{uuid4().hex}"
     store.server.execute(f"CREATE DATABASE {name} TEMPLATE template")
-    yield Settings(var_dir=tmp_path, follow_seconds=0.02, database_url=store.server.url(name))
+    yield Settings(var_dir=tmp_path, follow_seconds=0.02, reach_seconds=SLOW_IS_NO_OUTAGE, database_url=store.server.url(name))
     store.server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 

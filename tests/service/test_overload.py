@@ -16,7 +16,7 @@ from app.errors import Overloaded
 from app.events.feed import MAX_OF_ONE_KEY, Feed
 from app.main import MAX_FILES_IN_LINE, MAX_READS_IN_LINE, Gateway
 from app.settings import Settings
-from app.store import decisions
+from app.store import decided, decisions
 from app.store.keys import Key
 from tests.notify.receiver import until
 from tests.service.conftest import bearer
@@ -36,7 +36,7 @@ async def going(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[asyncio.Event]
     goes = asyncio.Event()
     write = decisions._write
 
-    async def waits(connection: AsyncConnection, group: Sequence[decisions.Record]) -> Any:
+    async def waits(connection: AsyncConnection, group: Sequence[decided.Record]) -> Any:
         await goes.wait()
         return await write(connection, group)
 
