@@ -67,6 +67,7 @@ class Fleet:
 @contextmanager
 def fleet(folder: Path, prepared: Prepared, nodes: int = 2, workers: int = 2, **settings: str) -> Iterator[Fleet]:
     """A deployment for the time of a test; `settings` are every gateway's."""
+    folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         database = stack.enter_context(_copied(folder / "postgres", prepared))
         cache = stack.enter_context(redis(folder / "redis"))
@@ -77,7 +78,6 @@ def fleet(folder: Path, prepared: Prepared, nodes: int = 2, workers: int = 2, **
                 folder / f"node{number}",
                 **{
                     "database_url": database.url(DATABASE, to_database.port),
-                    "redis_url": cache.url(to_redis.port),
                     "seal_key_file": str(prepared.seal_key),
                     "workers": str(workers),
                     "access_log": "false",

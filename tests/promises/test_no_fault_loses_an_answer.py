@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.fleet import Answer, Clients, Fleet, Prepared, fleet, prepare
+from tests.fleet import WAIT_SECONDS, Answer, Clients, Fleet, Prepared, fleet, prepare
 from tests.measured import Measured
 
 MANY = 40
@@ -107,10 +107,12 @@ def test_what_was_answered_is_recorded_once(deployment: Fleet, measured: Measure
 
 def _normal_again(deployment: Fleet) -> float:
     """Wait until every node says that it is as it should be, and nothing is left to be drained; when that was."""
+    give_up = time.monotonic() + WAIT_SECONDS
     while True:
         states = [node.gateway.call("GET", "/readyz") for node in deployment.nodes]
-        if all(state.status == 200 and not state.json["degraded"] and not state.json["journal"] for state in states):
+        if all(state.status == 200 and not state.json["degraded"] and not state.json["journal"]["waiting"] for state in states):
             return time.monotonic()
+        assert time.monotonic() < give_up, [state.json for state in states]
         time.sleep(0.05)
 
 
