@@ -78,6 +78,7 @@ def fleet(folder: Path, prepared: Prepared, nodes: int = 2, workers: int = 2, **
                 folder / f"node{number}",
                 **{
                     "database_url": database.url(DATABASE, to_database.port),
+                    "redis_url": cache.url(to_redis.port),
                     "seal_key_file": str(prepared.seal_key),
                     "workers": str(workers),
                     "access_log": "false",
