@@ -19,7 +19,7 @@ from app.settings import Settings
 from app.store import keys
 from app.store.migrate import migrate
 from tests.served import ROOT, Reply, Served, an_order, call
-from tests.servers import Postgres, Proxy, Redis, proxy, redis
+from tests.servers import Postgres, Proxy, Redis, proxy, redis, removed
 
 PACK = ROOT / "packs" / "wahh"
 DATABASE = "surgate"
@@ -69,7 +69,7 @@ def fleet(folder: Path, prepared: Prepared, nodes: int = 2, workers: int = 2, **
     """A deployment for the time of a test; `settings` are every gateway's."""
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        database = stack.enter_context(_copied(folder / "postgres", prepared))
+        database = stack.enter_context(copied(folder / "postgres", prepared))
         cache = stack.enter_context(redis(folder / "redis"))
         made = []
         for number in range(nodes):
@@ -172,15 +172,13 @@ class Clients:
 
 
 @contextmanager
-def _copied(folder: Path, prepared: Prepared) -> Iterator[Postgres]:
+def copied(folder: Path, prepared: Prepared) -> Iterator[Postgres]:
+    """A PostgreSQL server with the demo hospital for the time of a test."""
     server = Postgres(folder)
-    server.take(prepared.data)
-    try:
+    with removed(server):
+        server.take(prepared.data)
         server.start()
         yield server
-    finally:
-        server.kill()
-        shutil.rmtree(server.folder)
 
 
 async def _install(settings: Settings) -> dict[str, str]:

@@ -52,7 +52,14 @@ class Server:
     def _run(self, command: Sequence[str], log: Path) -> None:
         with log.open("ab") as out:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, preexec_fn=dies_with_its_parent, cwd=log.parent, **_as_owner()
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                preexec_fn=dies_with_its_parent,
+                cwd=log.parent,
+                **_as_owner(),
             )
 
 
@@ -86,6 +93,41 @@ class Postgres(Server):
         if owner is not None:
             for path in (self.data, *self.data.rglob("*")):
                 os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
+
+    def follow(self, primary: Postgres) -> None:
+        """Begin as a replica of another server, which waits for this one with each commit."""
+        subprocess.run(
+            [
+                _tool("pg_basebackup"),
+                "-D",
+                str(self.data),
+                "-R",
+                "-X",
+                "stream",
+                "-h",
+                "127.0.0.1",
+                "-p",
+                str(primary.port),
+                "-U",
+                "surgate",
+            ],
+            check=True,
+            cwd=self.folder,
+            **_as_owner(),
+        )
+        self.start()
+        primary.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        primary.execute("SELECT pg_reload_conf()")
+        deadline = time.monotonic() + START_SECONDS
+        while primary.execute("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") != "1":
+            assert time.monotonic() < deadline, "the replica does not follow"
+            time.sleep(0.05)
+
+    def promote(self) -> None:
+        """Make a replica the primary, as whoever manages a fail-over does."""
+        self.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        self.execute("SELECT pg_reload_conf()")
+        self.execute("SELECT pg_promote()")
 
     def stop(self) -> None:
         """Stop it as an operator would, everything written out."""
@@ -250,28 +292,32 @@ class Proxy:
 
 
 @contextmanager
+def removed(server: Postgres | Redis) -> Iterator[None]:
+    """A server is killed at the end, and its folder removed."""
+    try:
+        yield
+    finally:
+        server.kill()
+        shutil.rmtree(server.folder)
+
+
+@contextmanager
 def postgres(folder: Path, **options: str) -> Iterator[Postgres]:
     """A PostgreSQL server for the time of a test, its commits on stable storage as in a hospital."""
     made = Postgres(folder, **options)
-    made.initialize()
-    try:
+    with removed(made):
+        made.initialize()
         made.start()
         yield made
-    finally:
-        made.kill()
-        shutil.rmtree(made.folder)
 
 
 @contextmanager
 def redis(folder: Path, *options: str) -> Iterator[Redis]:
     """A Redis server for the time of a test."""
     made = Redis(folder, *options)
-    try:
+    with removed(made):
         made.start()
         yield made
-    finally:
-        made.kill()
-        shutil.rmtree(made.folder)
 
 
 @contextmanager
