@@ -51,13 +51,17 @@ class Settings(BaseModel):
     lease_seconds: Annotated[
         float, Field(gt=0, le=10, description="How long a worker may trust its memory without looking at the change log")
     ] = 1.0
-    follow_seconds: Annotated[float, Field(gt=0, le=5, description="How often a worker looks at the change log")] = 0.05
     reach_seconds: Annotated[
         float,
         Field(
-            gt=0, le=30, description="How long the database may take for a check, before it goes on without: its record into the journal"
+            gt=0, le=60, description="How long the database may take for a check, before it goes on without: its record into the journal"
         ),
     ] = 1.0
+    snapshot_max_hours: Annotated[
+        float,
+        Field(gt=0, le=168, description="How old the grant matrix may get, while the database is away, before nothing is allowed by it"),
+    ] = 12.0
+    follow_seconds: Annotated[float, Field(gt=0, le=5, description="How often a worker looks at the change log")] = 0.05
     max_waiting_checks: Annotated[
         int,
         Field(
@@ -75,6 +79,18 @@ class Settings(BaseModel):
     notify_timeout_seconds: Annotated[
         float, Field(gt=0, le=60, description="How long one try of a notification may take, before it counts as failed")
     ] = 10.0
+    max_connections: Annotated[
+        int, Field(ge=1, le=100_000, description="Connections at once, per worker; less where the system allows less files")
+    ] = 4000
+    head_seconds: Annotated[
+        float, Field(gt=0, le=600, description="How long the head of a request may take to come, and the first one")
+    ] = 10.0
+    body_seconds: Annotated[
+        float, Field(gt=0, le=600, description="How long the body of a request may take to come, and one more second for each 16 KiB")
+    ] = 20.0
+    send_seconds: Annotated[float, Field(gt=0, le=600, description="How long a client may take nothing of an answer that waits for it")] = (
+        30.0
+    )
     stop_seconds: Annotated[int, Field(ge=1, le=600, description="How long a stop waits for the requests in flight")] = 15
     ops_networks: Annotated[
         str, Field(description="Networks, by commas, that may read /readyz and /metrics without a key; loopback always may")
@@ -133,6 +149,11 @@ class Settings(BaseModel):
     def seals_folder(self) -> Path:
         """Where the signed heads and the log of seals are kept, outside the database."""
         return self.var_dir / "seals"
+
+    @property
+    def snapshot_folder(self) -> Path:
+        """Where the node keeps what its workers judge by, for the time when the database is away."""
+        return self.var_dir / "snapshot"
 
     @property
     def archives_folder(self) -> Path:

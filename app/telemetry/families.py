@@ -52,10 +52,30 @@ REQUESTS = Family("surgate_http_requests", "counter", "Requests answered", ("met
 REQUEST_SECONDS = Family(
     "surgate_http_request_seconds", "histogram", "Time from a request's head to the end of its answer", ("route",), SECONDS
 )
+CONNECTIONS_CUT = Family(
+    "surgate_connections_cut",
+    "counter",
+    "Connections refused or broken off: too many (full), a request's head or body that did not come, an answer that was not taken (unread)",
+    ("why",),
+)
 IN_FLIGHT = Family("surgate_http_requests_in_flight", "gauge", "Requests that are being answered")
 MATRIX_VERSION = Family("surgate_matrix_version", "gauge", "Version of the grant matrix that the worker judges by", ("hospital",))
 MATRIX_CONFIRMED = Family(
     "surgate_matrix_confirmed_timestamp_seconds", "gauge", "When the worker last held its matrix against the change log"
+)
+DEGRADED = Family(
+    "surgate_degraded", "gauge", "1 while the worker cannot hold its matrix against the change log: its answers are marked so"
+)
+MATRIX_UNAVAILABLE = Family(
+    "surgate_matrix_unavailable", "gauge", "Hospitals for which the worker's matrix has become too old to allow anything by it"
+)
+LOG_REPLACED = Family("surgate_log_replaced", "counter", "Times that the change log was not the one that was followed: a restored database")
+SNAPSHOT_CONFIRMED = Family(
+    "surgate_snapshot_confirmed_timestamp_seconds", "gauge", "When the worker last saw to it that the snapshot on disk is up to date"
+)
+SNAPSHOT_FAILURES = Family("surgate_snapshot_failures", "counter", "Times that the snapshot could not be written")
+SNAPSHOT_REFUSED = Family(
+    "surgate_snapshot_refused", "counter", "Files of the snapshot that were damaged or otherwise of no use at a start"
 )
 STARTED = Family("surgate_worker_start_timestamp_seconds", "gauge", "When the worker started")
 STARTS = Family(
@@ -105,9 +125,16 @@ FAMILIES = (
     WAITING,
     REQUESTS,
     REQUEST_SECONDS,
+    CONNECTIONS_CUT,
     IN_FLIGHT,
     MATRIX_VERSION,
     MATRIX_CONFIRMED,
+    DEGRADED,
+    MATRIX_UNAVAILABLE,
+    LOG_REPLACED,
+    SNAPSHOT_CONFIRMED,
+    SNAPSHOT_FAILURES,
+    SNAPSHOT_REFUSED,
     STARTED,
     STARTS,
     OVERRIDES_OPEN,

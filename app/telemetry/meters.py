@@ -133,10 +133,17 @@ class Meters:
         self.store_away = Gauge(self.memory, families.STORE_AWAY)
         self._journal_seconds = Histogram(self.memory, families.JOURNAL_SECONDS)
         self._confirmed = Gauge(self.memory, families.MATRIX_CONFIRMED)
+        self.degraded = Gauge(self.memory, families.DEGRADED)
+        self.unavailable = Gauge(self.memory, families.MATRIX_UNAVAILABLE)
+        self.log_replaced = Counter(self.memory, families.LOG_REPLACED)
+        self.snapshot_confirmed = Gauge(self.memory, families.SNAPSHOT_CONFIRMED)
+        self.snapshot_failures = Counter(self.memory, families.SNAPSHOT_FAILURES)
+        self.snapshot_refused = Counter(self.memory, families.SNAPSHOT_REFUSED)
         self.event_streams = Gauge(self.memory, families.EVENT_STREAMS)
         self._outbox: dict[tuple[str, str], Gauge] = {}
         self._notified: dict[tuple[str, str], Counter] = {}
         self._decisions: dict[tuple[str, str], Counter] = {}
+        self._cut: dict[str, Counter] = {}
         self._admissions: dict[tuple[str, bool], Counter] = {}
         self._reasons: dict[str, Counter] = {}
         self._versions: dict[str, Gauge] = {}
@@ -158,6 +165,13 @@ class Meters:
         if counter is None:
             outcome = "admitted" if admitted else "shed"
             counter = self._admissions[rank, admitted] = Counter(self.memory, families.ADMISSIONS, str(rank), outcome)
+        counter.add()
+
+    def connection_cut(self, why: str) -> None:
+        """A connection was refused or broken off."""
+        counter = self._cut.get(why)
+        if counter is None:
+            counter = self._cut[why] = Counter(self.memory, families.CONNECTIONS_CUT, why)
         counter.add()
 
     def count(self, decision: Decision) -> None:
