@@ -126,6 +126,7 @@ async def test_each_decision_is_in_the_record_once_when_it_is_back(worker: Worke
     assert not await worker.journal.holds()
     ids = [record.id for record in records]
     assert await worker.rows() == ids
+    assert refused_files(worker.journal.folder) == []
     assert [ref for ref in await _chained(worker) if ref in ids] == ids
     assert await worker.rows("override_id", "outbox") == ["o-R2"]
     assert (await worker.rows("override_id", "override_steps")).count("o-R2") == 1
@@ -184,6 +185,31 @@ async def test_a_retry_gets_its_first_answer_and_a_case_its_history_whoever_is_a
     assert before.earlier == Earlier(journaled.content, journaled.answer)
     assert before.history is not None
     assert before.history.decisions == (committed.past, journaled.past)
+
+
+async def test_what_was_drained_is_known_in_the_next_outage(worker: Worker, sibling: Worker) -> None:
+    worker.database.failing = True
+    await worker.record(a_record("R1"))
+    await worker.back()
+    await worker.drain.run()
+    for one in (sibling, worker):
+        one.database.failing = True
+        assert (await one.before(a_record("R1"))).earlier == Earlier(a_record("R1").content, a_record("R1").answer)
+
+
+async def test_a_transaction_that_was_given_up_leaves_nothing(worker: Worker, sibling: Worker) -> None:
+    """It hangs, another worker's decision is answered meanwhile, and it goes on before its commit."""
+    worker.database.hang()
+    lost = asyncio.create_task(worker.ledger.record(a_record("R1", id="d-lost")))
+    sibling.database.failing = True
+    await sibling.record(a_record("R1"))
+    assert await lost == Earlier(a_record("R1").content, a_record("R1").answer)
+    await worker.back()
+    await _until(lambda: not worker.breaker._pending)
+    assert await worker.rows() == []
+    await worker.drain.run()
+    assert await worker.rows() == ["d-R1"]
+    assert await worker.rows("repeats") == [None]
 
 
 async def test_a_case_that_nobody_here_knows_has_no_history(worker: Worker) -> None:
@@ -272,6 +298,7 @@ async def test_a_drain_that_ends_anywhere_is_done_again_and_nothing_is_twice(wor
     assert len(await worker.rows()) == 10
     await worker.drain.run()
     assert len(await worker.rows()) == 10
+    assert refused_files(worker.journal.folder) == []
     assert not await worker.journal.holds()
 
 
