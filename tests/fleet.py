@@ -82,6 +82,7 @@ def fleet(folder: Path, prepared: Prepared, nodes: int = 2, workers: int = 2, **
                     "seal_key_file": str(prepared.seal_key),
                     "workers": str(workers),
                     "access_log": "false",
+                    "reach_seconds": "1.0",
                     **settings,
                 },
             )

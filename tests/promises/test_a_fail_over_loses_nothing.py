@@ -32,6 +32,7 @@ def test_nothing_is_lost_when_a_replica_takes_over(prepared: Prepared, tmp_path:
             seal_key_file=str(prepared.seal_key),
             workers="2",
             access_log="false",
+            reach_seconds="1.0",
         )
         gateway.start()
         try:
