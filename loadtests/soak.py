@@ -80,6 +80,7 @@ class Soak:
     def __init__(self, deployment: Fleet, switches: Sequence[Switch], seed: int) -> None:
         self._deployment = deployment
         self._phases = dict.fromkeys(switches, Phase(0, None))
+        self._seen = dict.fromkeys(switches, 0)
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._seed = seed
@@ -115,13 +116,20 @@ class Soak:
             self._phases[switch] = Phase(phase, None)
             node = chance.choice(self._deployment.nodes).gateway
             began = time.monotonic()
-            if self._turn(node, switch.off if off else switch.on):
-                self._phases[switch] = Phase(phase, not off)
+            if not self._turn(node, switch.off if off else switch.on):
+                return
+            self._phases[switch] = Phase(phase, not off)
             if off:
                 with self._lock:
                     self.counts.revokes += 1
                     self.counts.slowest_revoke = max(self.counts.slowest_revoke, round(time.monotonic() - began, 3))
-            time.sleep(chance.uniform(0, 0.3))
+            self._wait_for_a_check(switch, phase)
+            time.sleep(chance.uniform(0, 0.1))
+
+    def _wait_for_a_check(self, switch: Switch, phase: int) -> None:
+        """Each phase lasts until a check began and ended within it, however slow the machine is: otherwise nothing would be seen."""
+        while not self._stop.is_set() and self._seen[switch] < phase:
+            time.sleep(0.005)
 
     def _turn(self, node: Served, path: str) -> bool:
         """Whether it was answered 200. A call that found its worker dead is asked again; then it may have been done already, which is refused with 409
@@ -165,6 +173,7 @@ class Soak:
                 counts.refused += 1
             elif before == after and before.allowed is not None:
                 counts.judged += 1
+                self._seen[switch] = before.number
                 allowed = reply.json["decision"] == "allow"
                 if allowed and not before.allowed:
                     counts.violations += 1

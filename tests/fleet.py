@@ -8,7 +8,7 @@ import http.client
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -65,8 +65,15 @@ class Fleet:
 
 
 @contextmanager
-def fleet(folder: Path, prepared: Prepared, nodes: int = 2, workers: int = 2, **settings: str) -> Iterator[Fleet]:
-    """A deployment for the time of a test; `settings` are every gateway's."""
+def fleet(
+    folder: Path,
+    prepared: Prepared,
+    nodes: int = 2,
+    workers: int = 2,
+    environments: Sequence[Mapping[str, str]] = (),
+    **settings: str,
+) -> Iterator[Fleet]:
+    """A deployment for the time of a test; `settings` are every gateway's, `environments` what else is in each one's environment."""
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         database = stack.enter_context(copied(folder / "postgres", prepared))
@@ -86,6 +93,7 @@ def fleet(folder: Path, prepared: Prepared, nodes: int = 2, workers: int = 2, **
                     **settings,
                 },
             )
+            gateway.environment = dict(environments[number]) if environments else {}
             stack.callback(gateway.kill)
             gateway.start()
             made.append(Node(gateway, to_database, to_redis))

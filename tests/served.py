@@ -39,7 +39,7 @@ class Reply(NamedTuple):
 
 
 class Served:
-    """A service in a folder of its own. Its processes are a group of their own, which can be killed as a whole."""
+    """A service in a folder of its own. `environment`: variables beside its settings, to be set before it is started. Its processes are a group of their own, which can be killed as a whole."""
 
     def __init__(self, var: Path, **settings: str) -> None:
         self.var = var
@@ -47,6 +47,7 @@ class Served:
         self.settings = {"SURGATE_VAR_DIR": str(var), "SURGATE_PORT": str(self.port)} | {
             f"SURGATE_{k.upper()}": v for k, v in settings.items()
         }
+        self.environment: dict[str, str] = {}
         self.out, self.err = var.with_suffix(".out"), var.with_suffix(".err")
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -60,7 +61,7 @@ class Served:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "app", "serve"],
                 cwd=ROOT,
-                env=environment(**self.settings),
+                env=environment(**self.settings) | self.environment,
                 stdout=out,
                 stderr=err,
                 start_new_session=True,

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The servers that the tests start for themselves, PostgreSQL and Redis, from the system's packages where they are missing.
+# What the tests start for themselves, PostgreSQL and Redis, and a C compiler, from the system's packages where they are missing.
 # Nothing is started here, and no database cluster is made.
 set -eu
 
@@ -8,6 +8,8 @@ has() { command -v "$1" >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/"$1" >/d
 missing=""
 { has initdb && has postgres && has psql && has pg_dump; } || missing="$missing postgresql"
 { has redis-server && has redis-cli; } || missing="$missing redis-server"
+# A test steps the clock of one process by a few lines of C.
+has cc || missing="$missing gcc libc6-dev"
 [ -n "$missing" ] || exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then
