@@ -60,7 +60,7 @@ class Authorizer:
             Conflict: the request id was used for other content, or the case belongs to another patient.
             Overloaded: no room, or the record cannot be kept.
         """
-        return await self._admitted(self.order(body, key), body, key)
+        return await self._admitted(await self.order(body, key), body, key)
 
     async def check_many(self, bodies: Sequence[bytes], key: Key) -> list[bytes | BaseException]:
         """The answers to the checks of a batch, in its order; for one that failed, what `check` raises.
@@ -72,7 +72,7 @@ class Authorizer:
         cases: dict[str, list[tuple[int, Order]]] = defaultdict(list)
         for index, body in enumerate(bodies):
             try:
-                order = self.order(body, key)
+                order = await self.order(body, key)
             except BadInput as error:
                 results[index] = error
             else:
@@ -88,9 +88,9 @@ class Authorizer:
         await asyncio.gather(*map(judge, cases.values()))
         return results
 
-    def order(self, body: bytes, key: Key) -> Order:
-        """The order in a body, as the key's hospital reads it. Raises `BadInput`."""
-        return decode_order(body, self._live.hospitals[key.hospital].compiled.policy.flags)
+    async def order(self, body: bytes, key: Key) -> Order:
+        """The order in a body, as the key's hospital reads it. Raises `BadInput`, and what the store raises."""
+        return decode_order(body, (await self._live.hospital(key.hospital)).compiled.policy.flags)
 
     async def _admitted(self, order: Order, body: bytes, key: Key) -> bytes:
         if self.in_flight >= self._max_waiting:
@@ -104,8 +104,7 @@ class Authorizer:
     async def explain(self, order: Order, key: Key) -> Explanation:
         """The same judgement with its trace, not recorded. Raises `Conflict` for another patient's case, `Overloaded` where the store fails."""
         before = await self._ledger.before(RequestKey(key.hospital, key.client, ""), order.case_id)
-        await self._live.fresh()
-        live = self._live.hospitals[key.hospital]
+        live = await self._live.hospital(key.hospital)
         try:
             return explain(order, live.compiled, live.matrix, before.history, datetime.now(UTC))
         except OtherPatient:
@@ -126,10 +125,9 @@ class Authorizer:
         if before.earlier is not None:
             self._meters.replays.add()
             return _replayed(before.earlier, content, order)
-        # From here to the decision nothing is awaited but a stale lease: what is judged by is what was in force when the check began, or newer.
-        await self._live.fresh()
+        # From here to the decision nothing is awaited: what is judged by is what was in force when the check began, or newer.
+        live = await self._live.hospital(key.hospital)
         watch.admitted()
-        live = self._live.hospitals[key.hospital]
         decision = _decide(order, live, before.history)
         watch.judged()
         opening = None

@@ -27,6 +27,7 @@ from app.audit.sealer import Sealer
 from app.audit.store import open_store
 from app.authorize import ENGINE_VERSION, Authorizer
 from app.cache.live import Live
+from app.cache.relay import Relay
 from app.errors import BadInput, FieldError, SurgateError
 from app.events.feed import Feed
 from app.notify.delivery import Deliverer
@@ -53,7 +54,8 @@ class Gateway:
         self.shared_metrics = shared_metrics
         worker = f"{os.getpid()}-{os.urandom(4).hex()}"
         self.database, self.heads = open_store(settings, self.meters, enqueued=lambda: self.deliverer.wake())
-        self.live = Live(self.database, worker, settings.lease_seconds, settings.follow_seconds, self.meters)
+        relay = None if settings.redis_address is None else Relay(self.database, settings.redis_address, worker, self.meters)
+        self.live = Live(self.database, worker, settings.lease_seconds, settings.follow_seconds, self.meters, relay, settings.memory_grants)
         self.sealer = Sealer(self.database, self.heads, worker, settings.seal_seconds, self.meters)
         self.ledger = Ledger(self.database, self.meters)
         self.verifying = asyncio.Lock()

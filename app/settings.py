@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from app.cache.redis_address import Address, parse
 from app.errors import SurgateError
 
 PREFIX = "SURGATE_"
@@ -24,6 +25,13 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     database_url: Annotated[str, Field(description="Where everything is kept: sqlite+aiosqlite:///PATH; empty: VAR_DIR/surgate.db")] = ""
+    redis_url: Annotated[
+        str,
+        Field(
+            repr=False, description="Where the matrix is shared: redis://, rediss://, redis+sentinel://, redis+cluster://; empty: nowhere"
+        ),
+    ] = ""
+    memory_grants: Annotated[int, Field(ge=1, description="Grants that a worker holds in memory at most, of all hospitals")] = 2_000_000
     host: Annotated[str, Field(description="Address to listen on")] = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535, description="Port to listen on")] = 8080
     workers: Annotated[int, Field(ge=1, le=64, description="Worker processes on this machine")] = 1
@@ -67,6 +75,13 @@ class Settings(BaseModel):
             raise ValueError(f"must be {SQLITE}PATH")
         return url
 
+    @field_validator("redis_url")
+    @classmethod
+    def _known_redis(cls, url: str) -> str:
+        if url:
+            parse(url)
+        return url
+
     @field_validator("var_dir", mode="before")
     @classmethod
     def _named_folder(cls, folder: object) -> object:
@@ -89,6 +104,11 @@ class Settings(BaseModel):
     def database(self) -> str:
         """The database's URL, the embedded store's by default."""
         return self.database_url or f"{SQLITE}{(self.var_dir / 'surgate.db').resolve()}"
+
+    @property
+    def redis_address(self) -> Address | None:
+        """Where Redis is; None where there is none."""
+        return parse(self.redis_url) if self.redis_url else None
 
     @property
     def demo_keys_file(self) -> Path:
@@ -124,6 +144,11 @@ class Settings(BaseModel):
             return False
 
 
+def _shown(where: tuple[int | str, ...], given: object) -> str:
+    """What was given, for the text of an error; nothing of what may hold a password."""
+    return "" if str(where[0]).endswith("_url") else f"（{given!r}）"
+
+
 def networks_of(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
     """The networks in a list with commas. Raises `ValueError` for what is none."""
     return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
@@ -142,7 +167,7 @@ def read_settings(environment: dict[str, str]) -> Settings:
     try:
         settings = Settings.model_validate(given)
     except ValidationError as error:
-        wrong += [f"{PREFIX}{'.'.join(str(p) for p in e['loc']).upper()}: {e['msg']}（{e['input']!r}）" for e in error.errors()]
+        wrong += [f"{PREFIX}{'.'.join(str(p) for p in e['loc']).upper()}: {e['msg']}{_shown(e['loc'], e['input'])}" for e in error.errors()]
         raise BadSettings("\n".join(wrong)) from None
     if settings.demo and not settings.loopback:
         wrong.append(f"{PREFIX}HOST: 演示密钥只能用于本机地址 / demo keys exist only on a loopback address, not {settings.host}")

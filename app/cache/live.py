@@ -4,14 +4,16 @@ The worker looks at the log every few milliseconds, applies what is new, and say
 it will trust its memory without looking. A change that returns has waited for that (`store.changes.in_force`). When the lease has run out,
 because the process was frozen or the store did not answer, the worker looks at the log before it judges anything.
 
-A hospital of 400,000 grants takes seconds to read and to compile. It is read piece by piece and compiled in a thread, and what is finished is put
-in the place of what was, so that no check ever sees half of a change. While that goes on the lease is not renewed; checks that come after its
-end wait.
+A hospital comes into memory when it is first asked for, from Redis where that has it as the database does, otherwise from the database; it leaves
+when others need the room. One of 400,000 grants takes seconds to read and to compile. It is read piece by piece and compiled in a thread, and what is
+finished is put in the place of what was, so that no check ever sees half of a change. A change of some people is applied before the worker says that
+it honours it; a change of everything puts the hospital out of memory, and only checks of that hospital wait until it is there again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import time
@@ -25,10 +27,13 @@ import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.cache.changed import Changed
+from app.cache.relay import Relay
 from app.engine.hospital import CompiledHospital
 from app.engine.matrix import Matrix
 from app.engine.model import Hospital, MatrixState, Person
 from app.store import changes, hospitals, keys
+from app.store.changes import Mark
 from app.store.database import Database
 from app.telemetry.meters import Meters
 
@@ -37,38 +42,14 @@ _log = logging.getLogger("surgate.live")
 _Given = ParamSpec("_Given")
 _Made = TypeVar("_Made")
 
-KEYS, TECHNOLOGIES = "key", "technology"
-"""Kinds of changes that are followed without reading people again."""
-
 ACKNOWLEDGE_AFTER = 0.4
 """Share of the lease after which it is renewed although nothing changed."""
 
+MAX_GRANTS = 2_000_000
+"""Grants in a worker's memory: about 600 MiB."""
 
-class Changed(NamedTuple):
-    """What of a hospital is to be read again, up to a version: all of it (`whole`), what it is but for its people (`itself`), the rows of some
-    people."""
-
-    version: int
-    whole: bool = False
-    itself: bool = False
-    people: frozenset[str] = frozenset()
-
-    @classmethod
-    def since(cls, logged: Iterable[changes.Logged]) -> dict[str, Changed]:
-        """What the log says, by hospital; keys aside."""
-        found: dict[str, Changed] = {}
-        for change in logged:
-            if change.kind == KEYS:
-                continue
-            before = found.get(change.hospital, cls(change.seq))
-            technologies = change.people is None and change.kind == TECHNOLOGIES
-            found[change.hospital] = cls(
-                version=change.seq,
-                whole=before.whole or (change.people is None and not technologies),
-                itself=before.itself or technologies,
-                people=before.people | frozenset(change.people or ()),
-            )
-        return found
+LOOK_WHEN_TOLD = 0.2
+"""Share of the lease after which the log is looked at where changes are heard of at once."""
 
 
 class LiveHospital:
@@ -83,11 +64,12 @@ class LiveHospital:
         self.matrix = matrix
         self.version = matrix.state.version
         self.as_of = matrix.state.as_of.astimezone(UTC)
+        self.grants = sum(len(person.grants) for person in people.values())
 
     @classmethod
     def of(cls, loaded: hospitals.Loaded, as_of: datetime) -> LiveHospital:
         """What was read, compiled."""
-        state = _state(loaded.version, as_of, loaded.itself.hospital)
+        state = _state(loaded.mark.seq, as_of, loaded.itself.hospital)
         return cls(CompiledHospital(loaded.itself.hospital), loaded.itself.settings, loaded.people, Matrix(loaded.people.values(), state))
 
     def changed(self, itself: hospitals.Itself | None, people: Mapping[str, Person], changed: Changed, as_of: datetime) -> LiveHospital:
@@ -110,46 +92,82 @@ def _state(version: int, as_of: datetime, hospital: Hospital) -> MatrixState:
     return MatrixState(version, as_of.astimezone(hospital.time_zone))
 
 
-class Live:
-    """Everything that a worker holds in memory."""
+class _Read(NamedTuple):
+    """A hospital that was read, and how far the log was then."""
 
-    def __init__(self, database: Database, worker: str, lease_seconds: float, follow_seconds: float, meters: Meters | None = None) -> None:
+    live: LiveHospital
+    seq: int
+
+
+class Live:
+    """Everything that a worker holds in memory. `hospitals`: those that are in it, the one that was asked for last at the end."""
+
+    def __init__(
+        self,
+        database: Database,
+        worker: str,
+        lease_seconds: float,
+        follow_seconds: float,
+        meters: Meters | None = None,
+        relay: Relay | None = None,
+        max_grants: int = MAX_GRANTS,
+    ) -> None:
+        """`relay`: the way to Redis, None where there is none. `max_grants`: how many grants are held at most; one hospital may have more."""
         self._database = database
         self._worker = worker
         self._lease_seconds = lease_seconds
         self._follow_seconds = follow_seconds
         self._meters = meters or Meters()
+        self._relay = relay
+        self._max_grants = max_grants
         self._trusted_until = 0.0
         self._seq = 0
         self._looking = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self._warming: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
+        self._moved = asyncio.Event()
         # A thread of its own: behind a long import or export in the shared ones a change would not come into force.
         self._thread = ThreadPoolExecutor(1, "surgate-live")
+        # Another one for whole hospitals: a change of one hospital does not wait for another one to be compiled.
+        self._filler = ThreadPoolExecutor(1, "surgate-fill")
+        self._filling: dict[str, asyncio.Task[None]] = {}
+        self._marks: dict[str, Mark] = {}
         self.hospitals: dict[str, LiveHospital] = {}
+        self.codes: frozenset[str] = frozenset()
+        """Every hospital there is, in memory or not."""
         self.keys: dict[str, keys.Key] = {}
 
     async def start(self) -> None:
-        """Load everything and begin to follow the log."""
+        """Begin to follow the log. The only hospital is in memory then; of several, as many as there is room for come after."""
         async with self._database.read() as connection:
             self._seq = await changes.latest(connection)
             as_of = datetime.now(UTC)
-            for code in await hospitals.codes(connection):
-                loaded = await hospitals.load(connection, code)
-                if loaded is not None:
-                    self.hospitals[code] = await self._aside(LiveHospital.of, loaded, as_of)
+            self.codes = frozenset(await hospitals.codes(connection))
+            self._marks = await changes.marks(connection)
             self.keys = {key.id: key for key in await keys.load(connection)}
+        if len(self.codes) == 1:
+            await self._filled(*self.codes)
         self._meters.confirmed(self.hospitals, as_of)
         await self._acknowledge()
+        if self._relay is not None:
+            self._relay.start(lambda: self._marks, self.moved)
         self._task = asyncio.create_task(self._follow())
+        if len(self.codes) > 1:
+            self._warming = asyncio.create_task(self._warm())
 
     async def stop(self) -> None:
         """Stop following; changes do not wait for this worker any more."""
         # The task is asked, not cancelled: a transaction cancelled while it commits would still hold the write lock that signing off needs.
         self._stopping.set()
-        if self._task is not None:
-            await self._task
+        self._moved.set()
+        await asyncio.gather(
+            *(task for task in (self._task, self._warming, *self._filling.values()) if task is not None), return_exceptions=True
+        )
+        if self._relay is not None:
+            await self._relay.stop()
         self._thread.shutdown(wait=False)
+        self._filler.shutdown(wait=False)
         self._trusted_until = 0.0
         try:
             async with self._database.write() as connection:
@@ -171,7 +189,109 @@ class Live:
         async with self._looking:
             await self._look()
 
+    def moved(self, seq: int) -> None:
+        """The log is that far, as somebody says."""
+        if seq > self._seq:
+            self._moved.set()
+
+    async def hospital(self, code: str) -> LiveHospital:
+        """A hospital by what is in force now, read first where it is not in memory. Raises what the store raises where it cannot be read, and
+        `KeyError` where there is no such hospital."""
+        live = self.hospitals.get(code)
+        if live is None or not self._trusted():
+            live = await self._obtained(code)
+        if len(self.hospitals) > 1:
+            self.hospitals[code] = self.hospitals.pop(code)  # asked for last
+        return live
+
+    async def _obtained(self, code: str) -> LiveHospital:
+        while True:
+            await self.fresh()
+            live = self.hospitals.get(code)
+            if live is not None:
+                return live
+            # What is put into memory has to be held against the log once more: this caller may have come while it was read.
+            await self._filled(code)
+
+    async def _filled(self, code: str) -> None:
+        """Read a hospital into memory; whoever comes meanwhile waits for the same read."""
+        await asyncio.shield(self._begin_filling(code))
+
+    def _begin_filling(self, code: str) -> asyncio.Task[None]:
+        task = self._filling.get(code)
+        if task is None:
+            task = self._filling[code] = asyncio.create_task(self._fill(code))
+            task.add_done_callback(partial(self._end_filling, code))
+        return task
+
+    def _end_filling(self, code: str, task: asyncio.Task[None]) -> None:
+        del self._filling[code]
+        if not task.cancelled():
+            task.exception()  # told to whoever waits; nobody may
+
+    async def _fill(self, code: str) -> None:
+        while not await self._put(code, await self._read_whole(code)):
+            pass
+
+    async def _read_whole(self, code: str) -> _Read:
+        """A hospital from Redis, where that has it as the database does, otherwise from the database."""
+        as_of = datetime.now(UTC)
+        if self._relay is not None:
+            async with self._database.read() as connection:
+                seq, mark = await changes.latest(connection), await changes.mark(connection, code)
+            loaded = await self._relay.whole(code, mark)
+            if loaded is not None:
+                return _Read(await self._aside(self._filler, LiveHospital.of, loaded, as_of), seq)
+            as_of = datetime.now(UTC)
+        async with self._database.read() as connection:
+            seq = await changes.latest(connection)
+            loaded = await hospitals.load(connection, code)
+        if loaded is None:
+            raise KeyError(code)
+        if self._relay is not None:
+            self._relay.offer(loaded)
+        return _Read(await self._aside(self._filler, LiveHospital.of, loaded, as_of), seq)
+
+    async def _put(self, code: str, read: _Read) -> bool:
+        """Take a hospital into memory, with what changed while it was read; False where all of it has to be read again."""
+        async with self._looking:
+            live: LiveHospital | None = read.live
+            if read.seq < self._seq:
+                async with self._database.read() as connection:
+                    as_of = datetime.now(UTC)
+                    changed = Changed.since(await changes.since(connection, read.seq, code)).get(code)
+                    if changed is not None:
+                        live = await self._changed(connection, read.live, changed, as_of)
+            if live is None:
+                return False
+            self.hospitals[code] = live
+            self._make_room()
+            return True
+
+    def _make_room(self) -> None:
+        """Let go of those that were asked for longest ago, but for the last one. Whoever judges by one keeps it until the judgement is made."""
+        held = sum(live.grants for live in self.hospitals.values())
+        while held > self._max_grants and len(self.hospitals) > 1:
+            oldest = next(iter(self.hospitals))
+            held -= self.hospitals.pop(oldest).grants
+            self._meters.evictions.add()
+        self._meters.grants_held.set(held)
+
+    async def _warm(self) -> None:
+        """Bring hospitals into memory while there is room."""
+        for code in sorted(self.codes):
+            full = sum(live.grants for live in self.hospitals.values()) >= self._max_grants
+            if full or self._stopping.is_set():
+                return
+            if code not in self.hospitals:
+                try:
+                    await self._filled(code)
+                except (SQLAlchemyError, OSError, KeyError) as error:
+                    _log.warning("hospitals are not read ahead: %s", type(error).__name__)
+                    return
+
     async def _look(self) -> None:
+        self._moved.clear()
         async with self._database.read() as connection:
             logged = await changes.since(connection, self._seq)
             as_of = datetime.now(UTC)
@@ -185,26 +305,38 @@ class Live:
             await self._acknowledge()
 
     async def _apply(self, connection: AsyncConnection, logged: Iterable[changes.Logged], as_of: datetime) -> None:
-        if any(change.kind == KEYS for change in logged):
+        if any(change.kind == changes.KEYS for change in logged):
             self.keys = {key.id: key for key in await keys.load(connection)}
         for code, changed in Changed.since(logged).items():
-            live = await self._changed(connection, code, changed, as_of)
-            if live is not None:
-                self.hospitals[code] = live
+            self._marks[code] = changed.mark
+            if code not in self.codes:
+                self.codes = frozenset(await hospitals.codes(connection))
+            live = self.hospitals.get(code)
+            if live is None or live.version >= changed.version:
+                continue
+            now = await self._changed(connection, live, changed, as_of)
+            if now is not None:
+                self.hospitals[code] = now
+            else:
+                del self.hospitals[code]
+                self._begin_filling(code)
 
-    async def _changed(self, connection: AsyncConnection, code: str, changed: Changed, as_of: datetime) -> LiveHospital | None:
-        """A hospital after changes; None where there is none."""
-        live = self.hospitals.get(code)
-        if live is None or changed.whole:
-            loaded = await hospitals.load(connection, code)
-            return None if loaded is None else await self._aside(LiveHospital.of, loaded, as_of)
-        itself = await hospitals.load_itself(connection, code) if changed.itself else None
-        people = await hospitals.load_people(connection, code, changed.people) if changed.people else {}
-        return await self._aside(live.changed, itself, people, changed, as_of)
+    async def _changed(self, connection: AsyncConnection, live: LiveHospital, changed: Changed, as_of: datetime) -> LiveHospital | None:
+        """A hospital after changes; None where all of it has to be read again."""
+        if changed.whole:
+            return None
+        code, itself, people = live.hospital.code, None, dict[str, Person]()
+        read = None if self._relay is None else await self._relay.some(code, changed.mark, changed.people, itself=changed.itself)
+        if read is not None:
+            itself, people = read
+        else:
+            itself = await hospitals.load_itself(connection, code) if changed.itself else None
+            people = await hospitals.load_people(connection, code, changed.people) if changed.people else {}
+        return await self._aside(self._thread, live.changed, itself, people, changed, as_of)
 
-    async def _aside(self, make: Callable[_Given, _Made], *given: _Given.args, **named: _Given.kwargs) -> _Made:
+    async def _aside(self, thread: ThreadPoolExecutor, make: Callable[_Given, _Made], *given: _Given.args, **named: _Given.kwargs) -> _Made:
         """What takes long to make, made while the loop goes on answering."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(make, *given, **named))
+        return await asyncio.get_running_loop().run_in_executor(thread, partial(make, *given, **named))
 
     def _trusted(self) -> bool:
         return time.monotonic() < self._trusted_until
@@ -230,8 +362,10 @@ class Live:
                 continue
 
     async def _told_to_stop(self) -> bool:
-        try:
-            async with asyncio.timeout(self._follow_seconds):
-                return await self._stopping.wait()
-        except TimeoutError:
-            return False
+        """Wait until it is time to look, or somebody says that the log moved."""
+        told = self._relay is not None and self._relay.is_heard
+        pause = max(self._follow_seconds, LOOK_WHEN_TOLD * self._lease_seconds) if told else self._follow_seconds
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0 if self._stopping.is_set() else pause):
+                await self._moved.wait()
+        return self._stopping.is_set()

@@ -175,14 +175,13 @@ class Deliverer:
 
     async def _target(self, due: Due) -> Target | None:
         """The target as the settings have it now: this worker may not have seen yet what another one reads already."""
-        if (target := self._known_target(due)) is None:
+        if (target := await self._known_target(due)) is None:
             await self._live.look()
-            target = self._known_target(due)
+            target = await self._known_target(due)
         return target
 
-    def _known_target(self, due: Due) -> Target | None:
-        live = self._live.hospitals.get(due.hospital)
-        return None if live is None else target_by(live.settings, due.target)
+    async def _known_target(self, due: Due) -> Target | None:
+        return target_by((await self._live.hospital(due.hospital)).settings, due.target)
 
     def _failed(self, due: Due, error: str) -> Step:
         if due.attempts + 1 >= self._attempts:

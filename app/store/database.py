@@ -31,12 +31,14 @@ class _Noted:
     """What a transaction says is to be told when it is committed."""
 
     heads: dict[str, Head] = field(default_factory=dict)
+    changed: dict[str, int] = field(default_factory=dict)
     enqueued: bool = False
 
 
 class Database:
     """A pool of connections to the store. `committed` is told the new heads of the chain after each transaction that appended to it,
-    `enqueued` is called after each that put something into the outbox.
+    `enqueued` is called after each that put something into the outbox. `changed` may be set to what is told, after each that changed a hospital's
+    matrix, its code and the number of the change.
 
     SQLite runs in WAL mode with synchronous=FULL: a transaction that was committed is on stable storage.
     """
@@ -44,6 +46,7 @@ class Database:
     def __init__(self, url: str, committed: Callable[[Head], None] | None = None, enqueued: Callable[[], None] | None = None) -> None:
         self._committed = committed
         self._enqueued = enqueued
+        self.changed: Callable[[str, int], None] | None = None
         self.engine: AsyncEngine = create_async_engine(url, hide_parameters=True, pool_size=8, max_overflow=0, pool_timeout=30)
         event.listen(self.engine.sync_engine, "connect", _prepare)
         event.listen(self.engine.sync_engine, "begin", _begin)
@@ -79,6 +82,9 @@ class Database:
                 self._committed(head)
         if self._enqueued is not None and noted.enqueued:
             self._enqueued()
+        if self.changed is not None:
+            for hospital, seq in noted.changed.items():
+                self.changed(hospital, seq)
 
     async def close(self) -> None:
         """Closes every connection."""
@@ -90,6 +96,11 @@ def note_head(connection: AsyncConnection, head: Head) -> None:
     heads: dict[str, Head] = connection.info[_NOTED].heads
     first = heads.get(head.hospital, head)
     heads[head.hospital] = head._replace(follows=first.follows, before=first.before)
+
+
+def note_change(connection: AsyncConnection, hospital: str, seq: int) -> None:
+    """Say within a transaction that writes which change of a hospital it is, when it is committed."""
+    connection.info[_NOTED].changed[hospital] = seq
 
 
 def note_enqueued(connection: AsyncConnection) -> None:

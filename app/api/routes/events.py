@@ -52,7 +52,7 @@ async def stream_events(
         subject = msgspec.json.encode({"kinds": kinds, "after": begin.number}).decode()
         await note_read(connection, key, "events", subject, [])
     gateway.feed.check_room()
-    view = View(key, kinds, gateway.live.hospitals[key.hospital].compiled.time_zone)
+    view = View(key, kinds, (await gateway.live.hospital(key.hospital)).compiled.time_zone)
     return EventStream(gateway.feed, gateway.live, key, view, begin)
 
 

@@ -39,9 +39,10 @@ async def ready(request: Request) -> Response:
         HospitalReadiness(code, live.version, live.as_of, round(max(0.0, (now - live.as_of).total_seconds()), 3))
         for code, live in sorted(gateway.live.hospitals.items())
     )
-    hospitals = Dependency("up" if matrix else "down", 0.0, "" if matrix else "no hospital: surgate import PACK_DIR")
+    known = bool(gateway.live.codes)
+    hospitals = Dependency("up" if known else "down", 0.0, "" if known else "no hospital: surgate import PACK_DIR")
     seals = Dependency("down" if gateway.heads.failing else "up", 0.0, gateway.heads.failing)
-    is_ready = store.status == "up" and bool(matrix)
+    is_ready = store.status == "up" and known
     state = Readiness(
         status="ready" if is_ready else "not_ready",
         degraded=any(live.matrix.state.degraded for live in gateway.live.hospitals.values()),

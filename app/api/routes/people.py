@@ -95,8 +95,7 @@ async def get_operators(
 
 async def _live(request: Request, key: Key) -> LiveHospital:
     gateway = gateway_of(request)
-    await gateway.live.fresh()
-    return gateway.live.hospitals[key.hospital]
+    return await gateway.live.hospital(key.hospital)
 
 
 def _lookup(live: LiveHospital, department: str | None, asked: PrivilegesAsked | OperatorsAsked) -> Lookup:
