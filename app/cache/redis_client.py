@@ -40,7 +40,7 @@ class Client(Protocol):
     async def aclose(self) -> None: ...
 
 
-def connect(address: Address, timeout_seconds: float = TIMEOUT_SECONDS) -> Client:
+def connect(address: Address, timeout_seconds: float) -> Client:
     """A client that connects when it is first asked."""
     options = _options(address, timeout_seconds)
     if address.kind == "cluster":
@@ -86,8 +86,9 @@ class Way:
 
     def __init__(self, address: Address, meters: Meters) -> None:
         self.address = address
-        self._client = connect(address)
+        self._client = connect(address, TIMEOUT_SECONDS)
         self._meters = meters
+        self._room = asyncio.Semaphore(MAX_CONNECTIONS)
         self._heard = True
         self._closed = False
         self._pause = 0.0
@@ -105,7 +106,7 @@ class Way:
         if not self.up:
             raise Away
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
+            async with self._room, asyncio.timeout(TIMEOUT_SECONDS):
                 answer = await self._client.execute_command(*words)
         except FAILURES as error:
             self._pause = min(MAX_PAUSE_SECONDS, max(FIRST_PAUSE_SECONDS, 2 * self._pause))

@@ -24,6 +24,7 @@ class Feed:
         self._way = way
         self._task: asyncio.Task[None] | None = None
         self._client: Client | None = None
+        self._stopping = False
         self.healthy = False
         """Whether it is being listened to: what is told is heard at once."""
 
@@ -35,8 +36,9 @@ class Feed:
     async def stop(self) -> None:
         """Stop listening."""
         self.healthy = False
+        self._stopping = True
         if self._task is not None:
-            self._task.cancel()
+            self._task.cancel()  # the client may swallow it: then the question that is under way ends first
             await asyncio.wait([self._task])
         if self._client is not None:
             await self._client.aclose()
@@ -47,7 +49,7 @@ class Feed:
 
     async def _listen(self, client: Client, heard: Callable[[int], None]) -> None:
         last: Any = b"0"
-        while True:
+        while not self._stopping:
             try:
                 if not self.healthy:
                     last = await self._begin(client)
