@@ -8,11 +8,17 @@ READY := $(VENV)/.ready
 PORT ?= 8080
 VAR ?= var
 
-.PHONY: help setup serve test lint types imports unit bench lock clean
+# For how long `make soak` runs.
+SECONDS ?= 3600
+
+.PHONY: help setup serve test lint types imports unit servers faults soak bench lock clean
 help:
 	@echo "make serve   the gateway with the demo hospital on http://127.0.0.1:8080 (PORT=, VAR= move it)"
 	@echo "make setup   a virtual environment with the locked dependencies"
 	@echo "make test    set up and run everything: lint, types, import contracts, packs, tests"
+	@echo "make servers PostgreSQL and Redis for the tests, from the system's packages where they are missing"
+	@echo "make faults  everything killed, frozen and cut off under load, measured into docs/reliability.md"
+	@echo "make soak    grants flipped and checked on two nodes while Redis and workers are killed (SECONDS=3600)"
 	@echo "make bench   the engine against its peers, written to loadtests/RESULTS.md"
 	@echo "make lock    renew the lock files after a change of pyproject.toml"
 
@@ -40,8 +46,17 @@ types: $(READY)
 imports: $(READY)
 	$(BIN)/lint-imports
 
-unit: $(READY)
+unit: $(READY) servers
 	$(BIN)/python -m pytest -n auto
+
+servers:
+	@tools/servers.sh
+
+faults: $(READY) servers
+	$(BIN)/python -m loadtests.faults
+
+soak: $(READY) servers
+	$(BIN)/python -m loadtests.soak --seconds $(SECONDS)
 
 bench: $(READY)
 	$(BIN)/python -m loadtests.bench

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from collections.abc import AsyncIterator
@@ -15,6 +14,7 @@ from fastapi.responses import Response
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
+from app.admission import Admission, Turns
 from app.api import check
 from app.api.auth import Guard
 from app.api.bodies import BodyTooLarge, Disconnected, Receive, WrongMediaType
@@ -36,12 +36,20 @@ from app.overrides.opening import Openings
 from app.overrides.steps import Steps
 from app.overrides.watch import Watch
 from app.settings import Settings, read_settings
+from app.store.breaker import Breaker
 from app.store.decisions import Ledger
+from app.store.journal import Journal
+from app.store.journal_drain import Drain
+from app.store.upkeep import Upkeep
 from app.telemetry.logs import AccessLog, request_id
 from app.telemetry.meters import Meters
 
-FILES_AT_ONCE = 1
-"""Imports and exports that a worker works on; the others wait. One of 400,000 rows takes a core and hundreds of MiB for a while."""
+FILES_AT_ONCE, MAX_FILES_IN_LINE = 1, 4
+"""Imports and exports that a worker works on, and of one hospital that it has received or receives; the others wait or come again. One of 400,000
+rows takes a core and hundreds of MiB for a while."""
+
+READS_AT_ONCE, MAX_READS_IN_LINE = 3, 50
+"""Readings of the record and of lists: fewer than the store has connections, so that checks never wait for one. In line: of one hospital."""
 
 
 class Gateway:
@@ -57,13 +65,19 @@ class Gateway:
         relay = None if settings.redis_address is None else Relay(self.database, settings.redis_address, worker, self.meters)
         self.live = Live(self.database, worker, settings.lease_seconds, settings.follow_seconds, self.meters, relay, settings.memory_grants)
         self.sealer = Sealer(self.database, self.heads, worker, settings.seal_seconds, self.meters)
-        self.ledger = Ledger(self.database, self.meters)
-        self.verifying = asyncio.Lock()
-        self.files = asyncio.Semaphore(FILES_AT_ONCE)
+        self.breaker = Breaker(self.database, settings.reach_seconds, self.meters)
+        self.journal = Journal(settings.journal_folder, self.meters)
+        self.drain = Drain(self.journal, self.database, self.breaker, self.meters)
+        self.ledger = Ledger(self.database, self.journal, self.breaker, self.meters)
+        self.verifying = Turns(1, 1)
+        self.files = Turns(FILES_AT_ONCE, MAX_FILES_IN_LINE)
+        self.reads = Turns(READS_AT_ONCE, MAX_READS_IN_LINE)
         self.guard = Guard(self.live, settings.failed_keys_per_minute)
-        openings = Openings(self.database, notices)
-        self.authorizer = Authorizer(self.live, self.ledger, openings, settings.max_waiting_checks, self.meters)
+        openings = Openings(self.database, self.breaker, notices)
+        self.admission = Admission(settings.max_waiting_checks, self.meters)
+        self.authorizer = Authorizer(self.live, self.ledger, openings, self.admission, self.meters)
         self.steps = Steps(self.database, self.live, notices)
+        self.upkeep = Upkeep(self.database, worker)
         self.watch = Watch(self.database, self.live, worker, notices, self.meters)
         self.deliverer = Deliverer(
             self.database,
@@ -92,14 +106,21 @@ class Gateway:
         @asynccontextmanager
         async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
             await self.live.start()
+            await self.journal.open()
             self.ledger.start()
+            self.drain.start()
             self.deliverer.start()
             self.watch.start()
+            self.upkeep.start()
             await self.sealer.start()
             yield
             await self.feed.stop()
+            await self.upkeep.stop()
             await self.watch.stop()
             await self.ledger.stop()
+            await self.drain.stop()
+            await self.breaker.stop()
+            await self.journal.close()
             await self.deliverer.stop()
             await self.live.stop()
             await self.sealer.stop()

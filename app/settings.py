@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from app.cache.redis_address import Address, parse
 from app.errors import SurgateError
 
 PREFIX = "SURGATE_"
 SQLITE = "sqlite+aiosqlite:///"
+POSTGRESQL = "postgresql+asyncpg://"
 
 
 class BadSettings(SurgateError):
@@ -24,7 +28,17 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    database_url: Annotated[str, Field(description="Where everything is kept: sqlite+aiosqlite:///PATH; empty: VAR_DIR/surgate.db")] = ""
+    database_url: Annotated[
+        str,
+        Field(
+            description="Where everything is kept: sqlite+aiosqlite:///PATH, or postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE; empty: VAR_DIR/surgate.db"
+        ),
+    ] = ""
+    database_connections: Annotated[int, Field(ge=4, le=200, description="Connections to PostgreSQL, per worker")] = 10
+    database_statement_seconds: Annotated[float, Field(gt=0, le=3600, description="How long one statement may take on PostgreSQL")] = 60.0
+    database_lock_seconds: Annotated[float, Field(gt=0, le=600, description="How long a statement may wait for a lock on PostgreSQL")] = (
+        10.0
+    )
     redis_url: Annotated[
         str,
         Field(
@@ -35,7 +49,7 @@ class Settings(BaseModel):
     host: Annotated[str, Field(description="Address to listen on")] = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535, description="Port to listen on")] = 8080
     workers: Annotated[int, Field(ge=1, le=64, description="Worker processes on this machine")] = 1
-    var_dir: Annotated[Path, Field(description="Folder for the embedded store and the demo keys")] = Path("var")
+    var_dir: Annotated[Path, Field(description="Folder for the embedded store, the journal and the demo keys")] = Path("var")
     demo: Annotated[bool, Field(description="Keep demo keys in VAR_DIR/demo-keys.json; only on a loopback address")] = False
     seal_key_file: Annotated[
         Path | None, Field(description="Private key that seals the record, made where absent; empty: VAR_DIR/seal-key.pem")
@@ -46,9 +60,18 @@ class Settings(BaseModel):
         float, Field(gt=0, le=10, description="How long a worker may trust its memory without looking at the change log")
     ] = 1.0
     follow_seconds: Annotated[float, Field(gt=0, le=5, description="How often a worker looks at the change log")] = 0.05
-    max_waiting_checks: Annotated[int, Field(ge=1, le=100_000, description="Checks that may wait for the record at once, per worker")] = (
-        2000
-    )
+    reach_seconds: Annotated[
+        float,
+        Field(
+            gt=0, le=30, description="How long the database may take for a check, before it goes on without: its record into the journal"
+        ),
+    ] = 1.0
+    max_waiting_checks: Annotated[
+        int,
+        Field(
+            ge=10, le=100_000, description="Checks in hand at once, per worker: all ranks and hospitals; the last of it is for emergencies"
+        ),
+    ] = 2000
     failed_keys_per_minute: Annotated[int, Field(ge=1, le=10_000, description="Wrong keys from one address before 429")] = 30
     max_event_streams: Annotated[int, Field(ge=1, le=10_000, description="Streams of GET /v1/events at once, per worker")] = 100
     notify_retry_seconds: Annotated[
@@ -71,8 +94,10 @@ class Settings(BaseModel):
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, url: str) -> str:
-        if url and url.removeprefix(SQLITE) in (url, "", ":memory:"):
-            raise ValueError(f"must be {SQLITE}PATH")
+        if url.startswith(POSTGRESQL):
+            _postgresql(url)
+        elif url and url.removeprefix(SQLITE) in (url, "", ":memory:"):
+            raise ValueError(f"must be {SQLITE}PATH or {POSTGRESQL}USER:PASSWORD@HOST/DATABASE")
         return url
 
     @field_validator("redis_url")
@@ -111,6 +136,11 @@ class Settings(BaseModel):
         return parse(self.redis_url) if self.redis_url else None
 
     @property
+    def embedded(self) -> bool:
+        """Whether the store is a file of this machine."""
+        return self.database.startswith(SQLITE)
+
+    @property
     def demo_keys_file(self) -> Path:
         return self.var_dir / "demo-keys.json"
 
@@ -129,6 +159,11 @@ class Settings(BaseModel):
         return self.archive_dir or self.var_dir / "archives"
 
     @property
+    def journal_folder(self) -> Path:
+        """Where decisions are kept while the database is away; shared by the workers of this machine."""
+        return self.var_dir / "journal"
+
+    @property
     def metrics_folder(self) -> Path:
         """Where the workers of one service share their counters."""
         return self.var_dir / "metrics"
@@ -144,9 +179,19 @@ class Settings(BaseModel):
             return False
 
 
-def _shown(where: tuple[int | str, ...], given: object) -> str:
-    """What was given, for the text of an error; nothing of what may hold a password."""
-    return "" if str(where[0]).endswith("_url") else f"（{given!r}）"
+def _postgresql(url: str) -> None:
+    """Raises `ValueError` for what is no URL of a database."""
+    try:
+        parts = make_url(url)
+    except ArgumentError:
+        parts = None
+    if parts is None or not parts.database or not (parts.host or "host" in parts.query):
+        raise ValueError(f"must be {POSTGRESQL}USER:PASSWORD@HOST/DATABASE")
+
+
+def _given(error: ErrorDetails) -> str:
+    """What was given, unless it may hold a password."""
+    return "" if str(error["loc"][0]).endswith("_url") else f"（{error['input']!r}）"
 
 
 def networks_of(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -167,7 +212,7 @@ def read_settings(environment: dict[str, str]) -> Settings:
     try:
         settings = Settings.model_validate(given)
     except ValidationError as error:
-        wrong += [f"{PREFIX}{'.'.join(str(p) for p in e['loc']).upper()}: {e['msg']}{_shown(e['loc'], e['input'])}" for e in error.errors()]
+        wrong += [f"{PREFIX}{'.'.join(str(p) for p in e['loc']).upper()}: {e['msg']}{_given(e)}" for e in error.errors()]
         raise BadSettings("\n".join(wrong)) from None
     if settings.demo and not settings.loopback:
         wrong.append(f"{PREFIX}HOST: 演示密钥只能用于本机地址 / demo keys exist only on a loopback address, not {settings.host}")

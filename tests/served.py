@@ -84,6 +84,19 @@ class Served:
         self.signal(signal.SIGTERM)
         return self.wait()
 
+    def command(self, *words: str, **settings: str) -> str:
+        """A command of the command line with its settings; what it printed. It must succeed."""
+        made = subprocess.run(
+            [sys.executable, "-m", "app", *words],
+            cwd=ROOT,
+            env=environment(**(self.settings | settings)),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert made.returncode == 0, made.stdout + made.stderr
+        return made.stdout
+
     def kill(self) -> None:
         """Kill every process of it at once."""
         if self.process is not None and self.process.poll() is None:

@@ -10,6 +10,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -61,10 +62,8 @@ class Postgres(Server):
     def __init__(self, folder: Path, **options: str) -> None:
         """`options` are settings of the server's."""
         super().__init__()
-        self.folder = folder
+        self.folder = _own(folder)
         self.options = options
-        folder.mkdir(parents=True)
-        _give(folder)
 
     def url(self, database: str = "postgres", port: int | None = None) -> str:
         """What SURGATE_DATABASE_URL takes. `port`: a proxy's."""
@@ -79,6 +78,20 @@ class Postgres(Server):
             cwd=self.folder,
             **_as_owner(),
         )
+
+    def take(self, data: Path) -> None:
+        """Begin with a copy of another server's folder of data."""
+        shutil.copytree(data, self.data)
+        owner = _owner()
+        if owner is not None:
+            for path in (self.data, *self.data.rglob("*")):
+                os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
+
+    def stop(self) -> None:
+        """Stop it as an operator would, everything written out."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(START_SECONDS)
 
     def start(self) -> None:
         """Start it and wait until it takes connections."""
@@ -103,7 +116,9 @@ class Postgres(Server):
     def psql(self, *arguments: str, database: str = "postgres") -> str:
         """psql, unaligned and without headings."""
         command = [_tool("psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(self.port), "-U", "surgate"]
-        return subprocess.run([*command, "-d", database, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+        made = subprocess.run([*command, "-d", database, *arguments], check=False, capture_output=True, text=True)
+        assert made.returncode == 0, made.stderr
+        return made.stdout.strip()
 
     def _signal(self, number: int) -> None:
         # Its children are sessions of their own.
@@ -116,7 +131,7 @@ class Postgres(Server):
                 os.kill(pid, number)
 
     def _ready(self) -> bool:
-        command = [_tool("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        command = [_tool("pg_isready"), "-q", "-U", "surgate", "-d", "postgres", "-h", "127.0.0.1", "-p", str(self.port)]
         return subprocess.run(command, check=False).returncode == 0
 
 
@@ -125,10 +140,8 @@ class Redis(Server):
 
     def __init__(self, folder: Path, *options: str) -> None:
         super().__init__()
-        self.folder = folder
+        self.folder = _own(folder)
         self.options = options
-        folder.mkdir(parents=True)
-        _give(folder)
 
     def url(self, port: int | None = None) -> str:
         """What SURGATE_REDIS_URL takes. `port`: a proxy's."""
@@ -245,6 +258,7 @@ def postgres(folder: Path, **options: str) -> Iterator[Postgres]:
         yield made
     finally:
         made.kill()
+        shutil.rmtree(made.folder)
 
 
 @contextmanager
@@ -256,6 +270,7 @@ def redis(folder: Path, *options: str) -> Iterator[Redis]:
         yield made
     finally:
         made.kill()
+        shutil.rmtree(made.folder)
 
 
 @contextmanager
@@ -286,15 +301,15 @@ def _as_owner() -> dict[str, Any]:
     return {} if owner is None else {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
 
 
-def _give(folder: Path) -> None:
-    """Let the servers' user have a folder, and pass through those above it."""
+def _own(folder: Path) -> Path:
+    """A folder for the servers' user: that one, or where the tests run as root, whose temporary folders nobody else may enter, one outside of them."""
     owner = _owner()
     if owner is None:
-        return
-    os.chown(folder, owner.pw_uid, owner.pw_gid)
-    for above in folder.parents:
-        if not above.stat().st_mode & 0o001:
-            above.chmod(above.stat().st_mode | 0o011)
+        folder.mkdir(parents=True)
+        return folder
+    made = Path(tempfile.mkdtemp(prefix="surgate-server-"))
+    os.chown(made, owner.pw_uid, owner.pw_gid)
+    return made
 
 
 def _children(process: int) -> list[int]:

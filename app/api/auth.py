@@ -37,7 +37,7 @@ class Guard:
             Unauthenticated: there is none, it is unknown, wrong or revoked. It does not say which.
             TooMany: that address failed too often within a minute.
         """
-        key = self._known(authorization)
+        key = self.known(authorization)
         if key is not None:
             return key
         since, count = self._failures.get(address, (0.0, 0))
@@ -47,13 +47,14 @@ class Guard:
         self._remember(address, 1 if fresh else count + 1, time.monotonic() if fresh else since)
         raise Unauthenticated("Authorization: Bearer KEY")
 
-    def _known(self, authorization: str | None) -> Key | None:
+    def known(self, authorization: str | None) -> Key | None:
+        """The key that was sent, as far as memory tells; None where it would not be let in."""
         scheme, _, text = (authorization or "").partition(" ")
         sent = split(text.strip()) if scheme.lower() == "bearer" else None
         if sent is None:
             return None
         key = self._live.keys.get(sent[0])
-        if key is None or not key.opens_with(sent[1]) or key.revoked_at is not None or key.hospital not in self._live.codes:
+        if key is None or not key.opens_with(sent[1]) or key.revoked_at is not None or key.hospital not in self._live.settings:
             return None
         return key
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -44,25 +44,43 @@ def caller(*roles: Role) -> Any:
     """The key that calls, as a route's parameter; refused without one of the roles."""
 
     async def known(request: Request) -> Key:
-        client = request.client
-        key: Key = await request.app.state.gateway.guard.caller(request.headers.get("authorization"), client.host if client else "")
-        request.scope[KEY] = key.id
-        require(key, roles)
-        return key
+        return await _let_in(request, roles)
 
     return Depends(known)
+
+
+def reader(*roles: Role) -> Any:
+    """As `caller`, for a route that reads the record or a list: it holds one of the turns that the hospitals take at the store. To be held by what
+    has no body: a client that sends one slowly would keep the turn. Refused with `Overloaded` where too many of the hospital wait."""
+
+    async def known(request: Request) -> AsyncIterator[Key]:
+        key = await _let_in(request, roles)
+        async with gateway_of(request).reads.through(key.hospital):
+            yield key
+
+    return Depends(known, scope="function")
 
 
 def operations() -> Any:
-    """Lets in callers of this machine, of the operations networks, or with a key of the operations office: a route's dependency."""
+    """Lets in callers of this machine, of the operations networks, or with a key of an operations office, as a route's parameter: the code of the
+    hospital that such a key is told of, None where all are."""
 
-    async def known(request: Request) -> None:
+    async def known(request: Request) -> str | None:
         gateway = gateway_of(request)
         address = request.client.host if request.client else ""
-        if not from_operations(address, gateway.settings.ops_networks):
-            require(await gateway.guard.caller(request.headers.get("authorization"), address), [Role.OPS])
+        if from_operations(address, gateway.settings.ops_networks):
+            return None
+        return (await _let_in(request, (Role.OPS,))).hospital
 
     return Depends(known)
+
+
+async def _let_in(request: Request, roles: tuple[Role, ...]) -> Key:
+    client = request.client
+    key = await gateway_of(request).guard.caller(request.headers.get("authorization"), client.host if client else "")
+    request.scope[KEY] = key.id
+    require(key, roles)
+    return key
 
 
 async def read_json(request: Request, kind: type[_Value], most: int = MAX_BODY_BYTES) -> _Value:

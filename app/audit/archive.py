@@ -75,7 +75,7 @@ async def archive(store: Proven, folder: Path, hospital: str, before: date, by: 
         while (cut := await _next_cut(store, hospital, begin)) is not None:
             file = await _write(store.database, folder, cut.range)
             sha256 = _checked(folder / file, cut.range, keys)
-            async with store.database.write() as connection:
+            async with store.database.write(hospital) as connection:
                 await _move(connection, cut, file, sha256, by)
             made.append(Archived(cut.range.first, cut.range.last, file))
     return made
@@ -89,7 +89,7 @@ async def purge(database: Database, folder: Path, hospital: str, by: str) -> lis
     made = []
     table = tables.archives
     with _alone(folder):
-        async with database.write() as connection:
+        async with database.write(hospital) as connection:
             limit = _years_before(datetime.now(UTC), await _retention_years(connection, hospital)).isoformat(timespec="microseconds")
             rows = (await connection.execute(select(table).where(table.c.hospital == hospital).order_by(table.c.first))).all()
             for row in rows:

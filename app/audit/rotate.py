@@ -9,8 +9,9 @@ from app.audit.heads import Heads
 from app.audit.seal import SealKey
 from app.audit.sealer import Sealer
 from app.audit.store import add_key, introduce, load_keys
-from app.store import changes, hospitals
+from app.store import changes, hospitals, locks
 from app.store.database import Database
+from app.store.locks import Lock
 
 
 async def rotate(database: Database, heads: Heads, by: str) -> SealKey:
@@ -36,9 +37,12 @@ async def rotate(database: Database, heads: Heads, by: str) -> SealKey:
 async def _introduce_following(database: Database, heads: Heads, by: str) -> None:
     row = heads.key_file.current().introduce(heads.key_file.make_following())
     with ExitStack() as stack:
-        async with database.write() as connection:
+        async with database.write("seal") as connection:
             await add_key(connection, row)
-            for hospital in await hospitals.codes(connection):
+            codes = await hospitals.codes(connection)
+            await locks.take(connection, Lock.CHANGES)
+            await locks.take(connection, Lock.CHAIN, codes)
+            for hospital in codes:
                 detail = {"before": row.introduced_by, "after": row.key}
                 change = changes.Change(hospital, by, "seal_key", row.key, "rotate", people=(), detail=detail)
                 await changes.append(connection, change, datetime.now(UTC))

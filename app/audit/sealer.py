@@ -56,7 +56,7 @@ class Sealer:
             await self._task
         await self._attempt()
         try:
-            async with self._database.write() as connection:
+            async with self._database.write(DUTY) as connection:
                 await duties.lay_down(connection, DUTY, self._worker)
         except (SQLAlchemyError, OSError) as error:
             _log.warning("duties not laid down", extra={"error": type(error).__name__})  # their leases run out by themselves
@@ -84,7 +84,7 @@ class Sealer:
             before = self._heads.last_logged(end.hospital)
             if await asyncio.to_thread(self._heads.log_seal, head):
                 _log.info("sealed", extra={"seal": msgspec.to_builtins(head)})
-            async with self._database.write() as connection:
+            async with self._database.write(DUTY) as connection:
                 await _keep(connection, [head] if before is None else [before, head])
         self._meters.sealed(head.hospital, head.number, datetime.fromisoformat(head.at))
 
@@ -97,7 +97,7 @@ class Sealer:
 
     async def _mine(self) -> bool:
         try:
-            async with self._database.write() as connection:
+            async with self._database.write(DUTY) as connection:
                 return await duties.hold(connection, DUTY, self._worker)
         except (SQLAlchemyError, OSError) as error:
             self._heads.failed(NOT_SEALED, error)

@@ -14,6 +14,7 @@ from app.audit.seal import KeyRow, SealKey, instant
 from app.settings import Settings
 from app.store import tables
 from app.store.database import Database
+from app.store.postgres import Limits
 from app.telemetry.meters import Meters
 
 
@@ -27,7 +28,14 @@ class Proven(NamedTuple):
 def open_store(settings: Settings, meters: Meters | None = None, enqueued: Callable[[], None] | None = None) -> Proven:
     """Open the store of the settings. `enqueued`: see `Database`."""
     heads = Heads(settings.seals_folder, KeyFile(settings.seal_key), meters)
-    return Proven(Database(settings.database, committed=heads.note, enqueued=enqueued), heads)
+    return Proven(Database(settings.database, committed=heads.note, enqueued=enqueued, limits=limits_of(settings)), heads)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What a worker may take of PostgreSQL."""
+    return Limits(
+        connections=settings.database_connections, statement=settings.database_statement_seconds, lock=settings.database_lock_seconds
+    )
 
 
 async def load_keys(connection: AsyncConnection) -> list[KeyRow]:
@@ -42,7 +50,7 @@ async def introduce(database: Database, key: SealKey) -> None:
     async with database.read() as connection:
         if any(row.key == key.fingerprint for row in await load_keys(connection)):
             return
-    async with database.write() as connection:
+    async with database.write("seal") as connection:
         if not any(row.key == key.fingerprint for row in await load_keys(connection)):
             await add_key(connection, KeyRow(key.fingerprint, key.public, instant(), None, None))
 

@@ -16,10 +16,9 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple, ParamSpec, TypeVar
 
@@ -134,8 +133,8 @@ class Live:
         self._filling: dict[str, asyncio.Task[None]] = {}
         self._marks: dict[str, Mark] = {}
         self.hospitals: dict[str, LiveHospital] = {}
-        self.codes: frozenset[str] = frozenset()
-        """Every hospital there is, in memory or not."""
+        self.settings: dict[str, hospitals.Settings] = {}
+        """Those of every hospital there is, in memory or not."""
         self.keys: dict[str, keys.Key] = {}
 
     async def start(self) -> None:
@@ -143,17 +142,17 @@ class Live:
         async with self._database.read() as connection:
             self._seq = await changes.latest(connection)
             as_of = datetime.now(UTC)
-            self.codes = frozenset(await hospitals.codes(connection))
+            self.settings = await hospitals.settings(connection)
             self._marks = await changes.marks(connection)
             self.keys = {key.id: key for key in await keys.load(connection)}
-        if len(self.codes) == 1:
-            await self._filled(*self.codes)
+        if len(self.settings) == 1:
+            await self._filled(*self.settings)
         self._meters.confirmed(self.hospitals, as_of)
         await self._acknowledge()
         if self._relay is not None:
             self._relay.start(lambda: self._marks, self.moved)
         self._task = asyncio.create_task(self._follow())
-        if len(self.codes) > 1:
+        if len(self.settings) > 1:
             self._warming = asyncio.create_task(self._warm())
 
     async def stop(self) -> None:
@@ -170,7 +169,7 @@ class Live:
         self._filler.shutdown(wait=False)
         self._trusted_until = 0.0
         try:
-            async with self._database.write() as connection:
+            async with self._database.write(None) as connection:
                 await changes.sign_off(connection, self._worker)
         except (SQLAlchemyError, OSError) as error:
             # Nothing is lost: the lease runs out by itself, and a change waits for that.
@@ -279,7 +278,7 @@ class Live:
 
     async def _warm(self) -> None:
         """Bring hospitals into memory while there is room."""
-        for code in sorted(self.codes):
+        for code in tuple(self.settings):
             full = sum(live.grants for live in self.hospitals.values()) >= self._max_grants
             if full or self._stopping.is_set():
                 return
@@ -301,16 +300,17 @@ class Live:
         self._meters.confirmed(self.hospitals, as_of)
         if logged:
             self._seq = logged[-1].seq
-        if logged or time.monotonic() > self._trusted_until - (1 - ACKNOWLEDGE_AFTER) * self._lease_seconds:
+        if logged or changes.since_boot() > self._trusted_until - (1 - ACKNOWLEDGE_AFTER) * self._lease_seconds:
             await self._acknowledge()
 
     async def _apply(self, connection: AsyncConnection, logged: Iterable[changes.Logged], as_of: datetime) -> None:
         if any(change.kind == changes.KEYS for change in logged):
             self.keys = {key.id: key for key in await keys.load(connection)}
-        for code, changed in Changed.since(logged).items():
+        found = Changed.since(logged)
+        if any(changed.whole for changed in found.values()):
+            self.settings = await hospitals.settings(connection)
+        for code, changed in found.items():
             self._marks[code] = changed.mark
-            if code not in self.codes:
-                self.codes = frozenset(await hospitals.codes(connection))
             live = self.hospitals.get(code)
             if live is None or live.version >= changed.version:
                 continue
@@ -339,17 +339,15 @@ class Live:
         return await asyncio.get_running_loop().run_in_executor(thread, partial(make, *given, **named))
 
     def _trusted(self) -> bool:
-        return time.monotonic() < self._trusted_until
+        return changes.since_boot() < self._trusted_until
 
     async def _acknowledge(self) -> None:
-        # The lease is counted from before it is written down: what the others read never ends before what this worker trusts.
-        began = time.monotonic()
-        until = datetime.now(UTC) + timedelta(seconds=self._lease_seconds)
-        async with self._database.write() as connection:
-            # Between reading the log and this transaction, which alone writes now, the process may have been frozen for any time and a change
-            # may have returned without waiting for it. Then there is no lease, and every check looks for itself.
-            current = await changes.latest(connection) == self._seq
-            await changes.acknowledge(connection, self._worker, self._seq, until)
+        # The lease is counted from before it is asked for: what the others wait for never ends before what this worker trusts.
+        began = changes.since_boot()
+        async with self._database.write(None) as connection:
+            # Since the log was read the process may have been frozen for any time, and a change may have returned without waiting for it. Then
+            # there is no lease, and every check looks for itself.
+            current = await changes.acknowledge(connection, self._worker, self._seq, self._lease_seconds)
         if current:
             self._trusted_until = began + self._lease_seconds
 

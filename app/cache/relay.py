@@ -185,7 +185,7 @@ class Relay:
                 await self._publish(code)
 
     async def _mine(self) -> bool:
-        async with self._database.write() as connection:
+        async with self._database.write(DUTY) as connection:
             return await duties.hold(connection, DUTY, self._worker)
 
 

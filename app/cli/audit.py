@@ -84,7 +84,7 @@ def export(hospital: str, out: Path, form: str, since: datetime | None, until: d
                 await write_workbook(store.database, chosen, zone, stream)
             else:
                 await _write_lines(store.database, chosen, stream)
-        async with store.database.write() as connection:
+        async with store.database.write(None) as connection:
             await record.note_read(connection, _operator(hospital), "export", record_file.subject(chosen, form), [])
         return chosen
 

@@ -9,7 +9,8 @@ import sys
 import click
 
 from app.cli.common import EXIT_WRONG
-from app.serving.checkup import Finding, examine
+from app.serving.checkup import examine
+from app.serving.findings import Finding
 from app.settings import PREFIX, BadSettings, Settings, read_settings
 
 _MARKS = {"good": "✓", "note": "–", "wrong": "✗"}

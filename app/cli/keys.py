@@ -9,10 +9,11 @@ import click
 
 from app.cli.common import failure, with_store
 from app.errors import NotFound
-from app.store import changes, hospitals
+from app.store import changes, hospitals, locks
 from app.store import keys as store
 from app.store.database import Database
 from app.store.keys import Key, Role
+from app.store.locks import Lock
 
 BY = "cli"
 
@@ -37,7 +38,7 @@ def create(hospital: str, roles: Sequence[str], client: str | None, staff: str |
     """Make a key. It is printed alone on the last line, and kept nowhere."""
 
     async def run(database: Database) -> tuple[Key, str]:
-        async with database.write() as connection:
+        async with database.write(hospital) as connection:
             await store.check_holder(connection, hospital, client, staff)
             key, text = await store.create(connection, hospital, [Role(role) for role in roles], client, staff)
             seq = await changes.append(connection, store.change_of(key, BY, "create"), datetime.now(UTC))
@@ -73,13 +74,15 @@ def revoke(ids: Sequence[str], demo: bool) -> None:
         raise failure("ID 或 --demo / which: ID or --demo")
 
     async def run(database: Database) -> list[Key]:
-        async with database.write() as connection:
+        async with database.write("keys") as connection:
             known = await store.load(connection)
             unknown = set(ids) - {key.id for key in known}
             if unknown:
                 raise NotFound(f"没有密钥 / no key {', '.join(sorted(unknown))}; nothing was revoked")
             chosen = [key for key in known if key.id in ids or (demo and key.is_demo and key.revoked_at is None)]
             seq = 0
+            await locks.take(connection, Lock.CHANGES)
+            await locks.take(connection, Lock.CHAIN, {key.hospital for key in chosen})
             for key in chosen:
                 await store.revoke(connection, key.hospital, key.id)
                 seq = await changes.append(connection, store.change_of(key, BY, "revoke"), datetime.now(UTC))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +13,7 @@ from app.errors import Overloaded
 from app.store import events
 from app.store.database import Database
 from app.store.events import Happened
+from app.store.keys import Key
 from app.telemetry.meters import Meters
 
 POLL_SECONDS = 0.2
@@ -21,6 +22,9 @@ PAGE = 200
 
 MAX_RECENT = 1000
 """Entries kept per hospital for the streams that keep up; a stream that is further behind reads from the store."""
+
+MAX_OF_ONE_KEY = 25
+"""Streams of one key, of all that a worker takes: a screen that reconnects in a loop must not take the place of the others."""
 
 MAX_READERS = 2
 """Streams that read from the store at once: they must not take the connections that checks need."""
@@ -58,18 +62,26 @@ class Feed:
         self._readers = asyncio.Semaphore(MAX_READERS)
         self._task: asyncio.Task[None] | None = None
         self._streams = 0
+        self._of_key: Counter[str] = Counter()
         self.closing = asyncio.Event()
 
-    def check_room(self) -> None:
-        """Raises `Overloaded` where there is no room for one more stream, or the worker stops."""
-        if self.closing.is_set() or self._streams >= self._max_streams:
+    def check_room(self, key: Key, hospitals: int) -> None:
+        """Raises `Overloaded` where there is no room for one more stream of that key, or the worker stops. `hospitals`: how many are served; where
+        there are several, none may hold more than half of the streams, which stay open for hours."""
+        line = self._lines.get(key.hospital)
+        of_hospital = 0 if line is None else line.streams
+        most = self._max_streams if hospitals == 1 else max(1, self._max_streams // 2)
+        full = self._streams >= self._max_streams or of_hospital >= most or self._of_key[key.id] >= MAX_OF_ONE_KEY
+        if self.closing.is_set() or full:
             raise Overloaded("事件流已满 / too many event streams")
 
     @contextmanager
-    def listening(self, hospital: str, number: int) -> Iterator[None]:
+    def listening(self, key: Key, number: int) -> Iterator[None]:
         """For as long as a stream is open. `number`: where it begins."""
+        hospital = key.hospital
         line = self._lines.setdefault(hospital, _Line(number))
         line.streams += 1
+        self._of_key[key.id] += 1
         self._count(1)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._poll())
@@ -77,6 +89,9 @@ class Feed:
             yield
         finally:
             line.streams -= 1
+            self._of_key[key.id] -= 1
+            if not self._of_key[key.id]:
+                del self._of_key[key.id]
             self._count(-1)
             if not line.streams:
                 del self._lines[hospital]

@@ -60,7 +60,7 @@ class EventStream(Response):
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         over = asyncio.create_task(self._over(receive))
         try:
-            with self._feed.listening(self._key.hospital, self._begin.head):
+            with self._feed.listening(self._key, self._begin.head):
                 await self._run(_Out(send, over))
         except (SQLAlchemyError, OSError) as error:
             _log.warning("an event stream ends: %s", type(error).__name__)  # its reader comes back from where it was

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.imports.current import KEYED_KINDS, Held, Profile
 from app.imports.plan import Plan
 from app.imports.steps import Step
-from app.store import hospitals, tables
+from app.store import bulk, hospitals, tables
 from app.store.hospitals import ROWS_AT_ONCE
 
 _FOUND_BY = {
@@ -106,7 +106,7 @@ async def _stage(connection: AsyncConnection, table: Table, rows: Iterator[_Row]
             staging = Table(f"import_{table.name}", MetaData(), Column(_MOVE, String), *columns, prefixes=["TEMPORARY"])
             await connection.run_sync(staging.create)
         moves.update(move for move, _ in piece)
-        await connection.execute(staging.insert(), [{_MOVE: move.value, **row} for move, row in piece])
+        await bulk.insert(connection, staging, [{_MOVE: move.value, **row} for move, row in piece])
     return _Staged(table, staging, frozenset(moves), rewritten)
 
 

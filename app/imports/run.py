@@ -102,7 +102,7 @@ def _planned(job: Job, read: Callable[[Current], Content], current: Current) -> 
 async def _write(database: Database, job: Job, planned: _Planned, version: int) -> int | None:
     """The matrix version that the plan's transaction gives; None where the hospital is not at that version any more."""
     placing = Placing(job.hospital, planned.plan)
-    async with database.write(placing.stage) as connection:
+    async with database.write(job.hospital, placing.stage) as connection:
         if await hospitals.version(connection, job.hospital) != version:
             return None
         await placing.place(connection)

@@ -118,7 +118,7 @@ class Deliverer:
         began = time.monotonic()
         if began < self._renew_at:
             return
-        async with self._database.write() as connection:
+        async with self._database.write(DUTY) as connection:
             held = await duties.hold(connection, DUTY, self._worker)
             counts = await outbox.counts(connection) if held else {}
         # Counted from before it was written down: it never ends here after it has ended for the others.
@@ -175,13 +175,14 @@ class Deliverer:
 
     async def _target(self, due: Due) -> Target | None:
         """The target as the settings have it now: this worker may not have seen yet what another one reads already."""
-        if (target := await self._known_target(due)) is None:
+        if (target := self._known_target(due)) is None:
             await self._live.look()
-            target = await self._known_target(due)
+            target = self._known_target(due)
         return target
 
-    async def _known_target(self, due: Due) -> Target | None:
-        return target_by((await self._live.hospital(due.hospital)).settings, due.target)
+    def _known_target(self, due: Due) -> Target | None:
+        settings = self._live.settings.get(due.hospital)
+        return None if settings is None else target_by(settings, due.target)
 
     def _failed(self, due: Due, error: str) -> Step:
         if due.attempts + 1 >= self._attempts:
@@ -216,7 +217,7 @@ class Deliverer:
         it is held until it can be."""
         while step is not None:
             try:
-                async with self._database.write() as connection:
+                async with self._database.write(None) as connection:
                     await step(connection)
                 return
             except (SQLAlchemyError, OSError) as error:
@@ -230,7 +231,7 @@ class Deliverer:
 
     async def _lay_down(self) -> None:
         try:
-            async with self._database.write() as connection:
+            async with self._database.write(DUTY) as connection:
                 await duties.lay_down(connection, DUTY, self._worker)
         except (SQLAlchemyError, OSError) as error:
             # Nothing is lost: the lease runs out by itself.

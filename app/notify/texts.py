@@ -60,5 +60,6 @@ FLAGS: Mapping[str, str] = {
     "denied_before": "此前曾被拒绝",
     "repeated": "多次越级",
     "other_patient": "例次号属于另一患者",
+    "record_unread": "数据库中断，未能比对既往记录",
 }
 """What a reviewer should look at; one that is not here is shown as it is."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 
 from msgspec.structs import replace
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.cache.live import LiveHospital
 from app.engine.codes import normalize_text
 from app.engine.model import Decision, Order, ProcedureResult, Verdict
-from app.errors import Overloaded
 from app.overrides.life import OPEN, OverrideState
 from app.overrides.patterns import FLAGS, Patterns, Seen
 from app.overrides.told import Notifier, told_of
+from app.store.breaker import Breaker, StoreAway
 from app.store.database import Database
 from app.store.overrides import Opening
 from app.store.patterns import Declared, patterns_of
@@ -23,25 +23,26 @@ from app.store.patterns import Declared, patterns_of
 class Openings:
     """Prepares overrides for the transaction that records their decisions."""
 
-    def __init__(self, database: Database, notify: Notifier) -> None:
+    def __init__(self, database: Database, breaker: Breaker, notify: Notifier) -> None:
         self._database = database
+        self._breaker = breaker
         self._notify = notify
 
     async def prepare(self, order: Order, decision: Decision, live: LiveHospital, key_id: str) -> tuple[Decision, Opening]:
-        """An `override` decision with the flags that the record raises, and what is opened with it.
-
-        Raises:
-            Overloaded: the record cannot be read.
-        """
+        """An `override` decision with the flags that the record raises, and what is opened with it. An emergency does not wait for the record: where
+        it cannot be read the flag `record_unread` says so."""
         opening = opening_of(order, decision, live, key_id)
         seen = Seen(opening.id, opening.case_id, opening.department, opening.hour, opening.operators, opening.codes, opening.reason)
         declared = Declared(live.hospital.code, order.patient.id, opening.declared_by, decision.evaluated_at.astimezone(UTC), seen)
         try:
-            async with self._database.read() as connection:
-                found = await patterns_of(connection, declared)
-        except (SQLAlchemyError, OSError) as error:
-            raise Overloaded(type(error).__name__) from error
+            found = await self._breaker.reach(partial(self._patterns_of, declared))
+        except StoreAway:
+            found = Patterns(unread=True)
         return self._flagged(decision, opening, found, live)
+
+    async def _patterns_of(self, declared: Declared) -> Patterns:
+        async with self._database.read() as connection:
+            return await patterns_of(connection, declared)
 
     def _flagged(self, decision: Decision, opening: Opening, found: Patterns, live: LiveHospital) -> tuple[Decision, Opening]:
         assert decision.override is not None

@@ -38,6 +38,7 @@ FLAGS = (
     *REPEATED_FROM,
     "repeated_reason",
     "denied_then_emergency",
+    "record_unread",
 )
 """Every flag that an override can carry: those of the order itself (`engine.override`), then those of the record."""
 
@@ -62,11 +63,13 @@ class PriorDenial(Value, frozen=True):
 
 
 class Patterns(Value, frozen=True):
-    """The facts behind the flags. `same_reason`: the declarer's earlier overrides that were declared with the same words."""
+    """The facts behind the flags. `same_reason`: the declarer's earlier overrides that were declared with the same words; `unread`: the record could not
+    be read, so that nothing of this was looked for."""
 
     repeated: tuple[Repetition, ...] = ()
     same_reason: tuple[str, ...] = ()
     denial: PriorDenial | None = None
+    unread: bool = False
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -74,6 +77,7 @@ class Patterns(Value, frozen=True):
         raised = {one.flag for one in self.repeated}
         raised |= {"repeated_reason"} if self.same_reason else set()
         raised |= {"denied_then_emergency"} if self.denial is not None else set()
+        raised |= {"record_unread"} if self.unread else set()
         return tuple(flag for flag in FLAGS if flag in raised)
 
 

@@ -61,7 +61,7 @@ class Steps:
         """Keep that the override was reported: by whom, to whom, when. It may follow a takeover."""
         live = await self._hospital(actor)
         _known(live, actor.by, (StaffStatus.ACTIVE, StaffStatus.SUSPENDED))
-        async with self._database.write() as connection:
+        async with self._database.write(actor.hospital) as connection:
             one, now = await _found(connection, actor, override_id), datetime.now(UTC)
             state = _after(one, OverrideAction.REPORT)
             done = await _done_at(connection, one, at, now)
@@ -72,7 +72,7 @@ class Steps:
         """Keep that `actor.by` took the operation over. Whether that person holds the privilege is noted, not asked for: who came, came."""
         live = await self._hospital(actor)
         _known(live, actor.by, (StaffStatus.ACTIVE,))
-        async with self._database.write() as connection:
+        async with self._database.write(actor.hospital) as connection:
             one, now = await _found(connection, actor, override_id), datetime.now(UTC)
             if actor.by in one.operators:
                 raise _wrong("by", "is_replaced", f"{actor.by} 即被接替者 / {actor.by} is who is to be replaced")
@@ -102,7 +102,7 @@ class Steps:
         _known(live, actor.by, (StaffStatus.ACTIVE,))
         if outcome is not None:
             _reasoned(note)
-        async with self._database.write() as connection:
+        async with self._database.write(actor.hospital) as connection:
             one, now = await _found(connection, actor, override_id), datetime.now(UTC)
             if actor.by in await participants_of(connection, one):
                 raise NotAllowed(f"{actor.by} 参与了本例，不得审查 / {actor.by} took part and must not review it")

@@ -15,9 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.cache.live import Live, LiveHospital
 from app.overrides.life import REMIND
 from app.overrides.told import Notifier, told_of
-from app.store import duties
+from app.store import duties, locks
 from app.store import overrides as store
 from app.store.database import Database
+from app.store.locks import Lock
 from app.store.overrides import Stored
 from app.telemetry.meters import Meters
 
@@ -64,14 +65,17 @@ class Watch:
         """Count what waits and remind of what is due; how many were reminded of. Raises what the store raises."""
         instant = now or datetime.now(UTC)
         async with self._database.read() as connection:
-            self._meters.overrides_waiting(self._live.codes, await store.waiting(connection, _text(instant)))
+            self._meters.overrides_waiting(self._live.settings, await store.waiting(connection, _text(instant)))
             concerned = {one.hospital for one in await _due(connection, instant, MAX_REMINDERS)}
         return await self._remind(instant, {code: await self._live.hospital(code) for code in concerned}) if concerned else 0
 
     async def _remind(self, now: datetime, concerned: Mapping[str, LiveHospital]) -> int:
-        async with self._database.write() as connection:
+        async with self._database.write(DUTY) as connection:
             if not await duties.hold(connection, DUTY, self._worker):
                 return 0
+            await locks.take(connection, Lock.OFFICE, concerned.keys())
+            await locks.take(connection, Lock.CHAIN, concerned.keys())
+            # Looked at again: a report may have come while this one waited.
             due = [one for one in await _due(connection, now, MAX_REMINDERS) if one.hospital in concerned]
             for one in due:
                 await self._remind_of(connection, concerned[one.hospital], one, now)

@@ -33,15 +33,17 @@ class Author(NamedTuple):
         return Change(self.hospital, self.by, kind, subject, action, self.reason, self.document_no, people, detail)
 
 
-async def make(database: Database, work: Callable[[AsyncConnection], Awaitable[tuple[_Result, Change]]]) -> tuple[_Result, int]:
-    """Do the work and log it in one transaction; return its result and the matrix version when every worker honours it.
+async def make(
+    database: Database, hospital: str, work: Callable[[AsyncConnection], Awaitable[tuple[_Result, Change]]]
+) -> tuple[_Result, int]:
+    """Do a hospital's work and log it in one transaction; return its result and the matrix version when every worker honours it.
 
     What a refusal tells of ("is suspended already") is in force everywhere too before it is raised: of two callers who suspend at once, each
     may rely on what they are told. Raises what the work raises, and what the store raises. Where the store fails while the change is waited
     for, the change was made; asked again, the call is refused as done already.
     """
     try:
-        async with database.write() as connection:
+        async with database.write(hospital) as connection:
             result, change = await work(connection)
             version = await changes.append(connection, change, datetime.now(UTC))
     except Conflict:

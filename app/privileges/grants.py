@@ -92,7 +92,7 @@ class Grants:
             await write(connection, author.hospital, stored)
             return stored, author.change(KIND, id_, "add", earlier, stored, (grant.staff,))
 
-        return Changed(*await make(self._database, work))
+        return Changed(*await make(self._database, author.hospital, work))
 
     async def step(self, author: Author, grant_id: str, step: Step) -> Changed:
         """Suspend, resume or revoke a grant. Raises `NotFound`, and `Conflict` where its state does not allow that."""
@@ -106,7 +106,7 @@ class Grants:
             others = await grants.of_person(connection, author.hospital, grant.staff)
             return (after, others), author.change(KIND, grant_id, step.value, before, after, (grant.staff,))
 
-        (stored, others), version = await make(self._database, work)
+        (stored, others), version = await make(self._database, author.hospital, work)
         if step is Step.RESUME:
             return Changed(stored, version)
         live = await self._fresh(author.hospital)
@@ -132,7 +132,7 @@ class Grants:
             await grants.put(connection, author.hospital, after)
             return after, author.change(KIND, grant_id, "renew", before, after, (before.grant.staff,))
 
-        return Changed(*await make(self._database, work))
+        return Changed(*await make(self._database, author.hospital, work))
 
     async def _fresh(self, hospital: str) -> LiveHospital:
         return await self._live.hospital(hospital)

@@ -60,7 +60,7 @@ async def set_suspended(database: Database, author: Author, number: str, *, susp
         assert after is not None
         return after, change
 
-    return StaffChanged(*await make(database, work))
+    return StaffChanged(*await make(database, author.hospital, work))
 
 
 async def set_stopped(database: Database, author: Author, technology: str, *, stopped: bool) -> TechnologyChanged:
@@ -91,7 +91,7 @@ async def set_stopped(database: Database, author: Author, technology: str, *, st
         assert after is not None
         return after, change
 
-    return TechnologyChanged(*await make(database, work))
+    return TechnologyChanged(*await make(database, author.hospital, work))
 
 
 def _refuse_staff(before: StoredStaff, status: StaffStatus) -> None:

@@ -10,43 +10,38 @@ import shutil
 import socket
 import sqlite3
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 from alembic.migration import MigrationContext
 from sqlalchemy import func, select
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.keyfile import KeyFile, SealKeyUnusable
+from app.audit.store import limits_of
 from app.notify.targets import hours_without
+from app.serving.findings import Finding
+from app.serving.postgres_checkup import examine_server
 from app.settings import SQLITE, Settings
 from app.store import hospitals, keys, outbox, tables
-from app.store.database import Database
+from app.store.database import AWAY, Database
 from app.store.migrate import newest
 
 MIN_FREE_BYTES = 1 << 30
 """A decision takes about 4 KiB: a quarter of a million of them."""
 
 MIN_OPEN_FILES = 1024
+_STORE = "数据库 SURGATE_DATABASE_URL"
+
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "glusterfs", "ceph"})
-
-
-class Finding(NamedTuple):
-    """One thing looked at: how it is, and how to mend it where it is wrong."""
-
-    state: Literal["good", "note", "wrong"]
-    what: str
-    told: str
-    mend: str = ""
 
 
 async def examine(settings: Settings) -> list[Finding]:
     """Look at everything that a service with these settings needs."""
-    findings = [*_folder(settings.var_dir), *_store_file(settings), *_seal_key(settings), *_limits()]
-    findings += await _store(settings)
+    findings = [*_folder(settings.var_dir), *_seal_key(settings), *_limits()]
+    findings += [*_store_file(settings), *await _file(settings)] if settings.embedded else await _server(settings)
     findings += await asyncio.to_thread(lambda: list(_listening(settings)))
     return findings
 
@@ -127,22 +122,32 @@ def _limits() -> Iterator[Finding]:
     yield Finding("good", "SQLite", sqlite3.sqlite_version)
 
 
-async def _store(settings: Settings) -> list[Finding]:
-    what = "数据库 SURGATE_DATABASE_URL"
+async def _file(settings: Settings) -> list[Finding]:
+    """The embedded store."""
     path = _path(settings).resolve()
     if not path.exists():
-        return [_missing(what, path.parent, is_var_dir=path.parent == settings.var_dir.resolve())]
-    database = Database(settings.database)
+        return [_missing(_STORE, path.parent, is_var_dir=path.parent == settings.var_dir.resolve())]
+    mend = "检查文件与权限；文件损坏时从备份恢复 / look at the file and its permissions; restore a damaged one"
+    return await _reached(settings, mend, _content)
+
+
+async def _server(settings: Settings) -> list[Finding]:
+    """PostgreSQL."""
+
+    async def look(settings: Settings, connection: AsyncConnection) -> list[Finding]:
+        return [*await examine_server(settings, connection), *await _content(settings, connection)]
+
+    mend = "检查服务器、网络、用户与密码 / look at the server, the network, the user and the password"
+    return await _reached(settings, mend, look)
+
+
+async def _reached(settings: Settings, mend: str, look: Callable[[Settings, AsyncConnection], Awaitable[list[Finding]]]) -> list[Finding]:
+    database = Database(settings.database, limits=limits_of(settings))
     try:
         async with database.read() as connection:
-            return [Finding("good", what, "可达 / reachable"), *await _content(settings, connection)]
-    except (SQLAlchemyError, OSError) as error:
-        told = f"{type(error).__name__}: {getattr(error, 'orig', error)}"
-        return [
-            Finding(
-                "wrong", what, told, "检查文件与权限；文件损坏时从备份恢复 / look at the file and its permissions; restore a damaged one"
-            )
-        ]
+            return [Finding("good", _STORE, "可达 / reachable"), *await look(settings, connection)]
+    except AWAY as error:
+        return [Finding("wrong", _STORE, f"{type(error).__name__}: {getattr(error, 'orig', error)}", mend)]
     finally:
         await database.close()
 

@@ -27,7 +27,7 @@ class DemoKeysReachable(SurgateError):
 async def keep_demo_keys(database: Database, file: Path) -> dict[str, str]:
     """The demo keys by role: those of the file where they still open, new ones for the rest."""
     kept = _read(file)
-    async with database.write() as connection:
+    async with database.write("demo") as connection:
         known = {key.id: key for key in await keys.load(connection)}
         demo = {role.value: kept[role.value] for role in Role if _opens(known, kept.get(role.value), role)}
         missing = [role for role in Role if role.value not in demo]

@@ -14,8 +14,9 @@ import msgspec
 from sqlalchemy import Row, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store import tables
+from app.store import bulk, locks, tables
 from app.store.database import Head, note_head
+from app.store.locks import Lock
 
 GENESIS = bytes(32)
 """What stands for the hash before the first entry."""
@@ -54,6 +55,7 @@ class Entry(NamedTuple):
 
 async def append(connection: AsyncConnection, hospital: str, links: Sequence[Link]) -> None:
     """Append entries, in this order. The transaction must be one that writes: the head does not move until it ends."""
+    await locks.take(connection, Lock.CHAIN, [hospital])
     follows, before = number, last = await head(connection, hospital)
     rows = []
     for link in links:
@@ -64,7 +66,7 @@ async def append(connection: AsyncConnection, hospital: str, links: Sequence[Lin
             {"hospital": hospital, "number": number, "kind": link.kind, "ref": link.ref, "at": link.at, "digest": digest, "hash": last}
         )
     if rows:
-        await connection.execute(tables.chain.insert(), rows)
+        await bulk.insert(connection, tables.chain, rows)
         note_head(connection, Head(hospital, number, last, follows, before))
 
 

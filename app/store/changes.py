@@ -2,22 +2,26 @@
 
 A change is one transaction that also appends here, and it is in force everywhere when `in_force` returns: each live worker has acknowledged
 its version, or that worker's lease has run out, after which the worker looks at the log before it trusts its memory again.
+
+No clock of the day has a part in this, so that none can be set wrong. A lease is a length of time. Its worker counts it from before it asked
+for it; who waits for its end counts it from after the change was committed. Both count by their own machine's time since it was started.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
+import time
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import delete, func, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store import chain, tables
+from app.store import chain, locks, tables
 from app.store.database import Database, note_change
+from app.store.locks import Lock
 
 POLL_SECONDS = 0.01
 """How often a change looks whether all workers have acknowledged it."""
@@ -25,8 +29,8 @@ POLL_SECONDS = 0.01
 KEYS, TECHNOLOGIES = "key", "technology"
 """Kinds of changes that are followed without reading people again. One of keys does not touch the matrix."""
 
-LEASE_MARGIN_SECONDS = 0.25
-"""Added to a lease that is waited for: the clocks of one machine's processes are one clock, but writing it down takes time."""
+LEASE_MARGIN = 1.01
+"""By what a lease that is waited for is lengthened: two machines' clocks do not tick alike."""
 
 
 class Mark(NamedTuple):
@@ -77,6 +81,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 async def append(connection: AsyncConnection, change: Change, at: datetime) -> int:
     """Append a change within the transaction that makes it; the matrix version that it gives."""
+    await locks.take(connection, Lock.CHANGES)
     row: dict[str, Any] = {
         "hospital": change.hospital,
         "at": _text(at),
@@ -172,11 +177,20 @@ async def latest(connection: AsyncConnection) -> int:
     return (await connection.execute(select(func.max(tables.changes.c.seq)))).scalar() or 0
 
 
-async def acknowledge(connection: AsyncConnection, worker: str, seq: int, lease_until: datetime) -> None:
-    """A worker says which version it honours, and until when it will trust its memory without looking."""
-    values = {"id": worker, "acknowledged": seq, "lease_until": _text(lease_until)}
-    statement = insert(tables.workers).values(values)
-    await connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
+async def acknowledge(connection: AsyncConnection, worker: str, seq: int, lease_seconds: float) -> bool:
+    """A worker says which version it honours, and for how long it will trust its memory without looking. False: the log is further already, and
+    the worker must not trust its memory.
+
+    Nobody commits a change between that look at the log and the commit of what is said here.
+    """
+    await locks.share_changes(connection)
+    table = tables.workers
+    said = {"acknowledged": seq, "lease_ms": round(lease_seconds * 1000)}
+    mine = update(table).where(table.c.id == worker)
+    renewed = await connection.execute(mine.values(**said, renewals=table.c.renewals + 1))
+    if not renewed.rowcount:
+        await connection.execute(table.insert().values(id=worker, renewals=1, **said))
+    return await latest(connection) == seq
 
 
 async def sign_off(connection: AsyncConnection, worker: str) -> None:
@@ -184,17 +198,45 @@ async def sign_off(connection: AsyncConnection, worker: str) -> None:
     await connection.execute(delete(tables.workers).where(tables.workers.c.id == worker))
 
 
+class _Behind(NamedTuple):
+    """A worker that has not acknowledged a version."""
+
+    renewals: int
+    lease_seconds: float
+
+
 async def in_force(database: Database, seq: int, but: Collection[str] = ()) -> None:
-    """Return when every live worker honours that version, or cannot but look before it answers."""
-    while True:
-        now = datetime.now(UTC) - timedelta(seconds=LEASE_MARGIN_SECONDS)
-        workers = tables.workers
-        behind = select(workers.c.id).where(workers.c.acknowledged < seq, workers.c.lease_until > _text(now))
-        async with database.read() as connection:
-            waiting = set((await connection.execute(behind)).scalars()) - set(but)
-        if not waiting:
+    """Return when every worker honours that version, or cannot but look before it answers."""
+    began = since_boot()
+    waited_for = await _behind(database, seq, but)
+    while waited_for:
+        over = began + LEASE_MARGIN * max(one.lease_seconds for one in waited_for.values())
+        if since_boot() > over:
+            await _forget(database, waited_for)
             return
         await asyncio.sleep(POLL_SECONDS)
+        # Who came since has looked at the log before it got a lease.
+        waited_for = {id_: one for id_, one in (await _behind(database, seq, but)).items() if id_ in waited_for}
+
+
+async def _behind(database: Database, seq: int, but: Collection[str]) -> dict[str, _Behind]:
+    table = tables.workers
+    async with database.read() as connection:
+        rows = await connection.execute(select(table).where(table.c.acknowledged < seq))
+        return {row.id: _Behind(row.renewals, row.lease_ms / 1000) for row in rows if row.id not in but}
+
+
+async def _forget(database: Database, late: Mapping[str, _Behind]) -> None:
+    """Take those off the list who have not been heard of all the while: they have ended. Who has not, puts itself on it again."""
+    table = tables.workers
+    async with database.write(None) as connection:
+        for id_, one in late.items():
+            await connection.execute(delete(table).where(table.c.id == id_, table.c.renewals == one.renewals))
+
+
+def since_boot() -> float:
+    """Seconds since the machine was started, time asleep included. Nobody sets that clock."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _text(instant: datetime) -> str:

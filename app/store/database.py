@@ -1,17 +1,21 @@
-"""The database: one engine per process, reads and writes as distinct transactions."""
+"""The database: one engine per process, reads and writes as distinct transactions. SQLite (`app.store.sqlite`) or PostgreSQL (`app.store.postgres`),
+with the same code above."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-BUSY_TIMEOUT_MS = 30_000
-"""How long a writer waits for another process's transaction before it fails. A disk may stall for over ten seconds."""
+from app.store import locks, postgres, sqlite
+from app.store.postgres import Limits
+
+AWAY = (SQLAlchemyError, OSError, TimeoutError)
+"""What is raised where the database cannot be reached, or does not do what it is asked."""
 
 _NOTED = "surgate.noted"
 
@@ -40,39 +44,53 @@ class Database:
     `enqueued` is called after each that put something into the outbox. `changed` may be set to what is told, after each that changed a hospital's
     matrix, its code and the number of the change.
 
-    SQLite runs in WAL mode with synchronous=FULL: a transaction that was committed is on stable storage.
+    A transaction that was committed is on stable storage: SQLite runs in WAL mode with synchronous=FULL, PostgreSQL with synchronous_commit=on.
     """
 
-    def __init__(self, url: str, committed: Callable[[Head], None] | None = None, enqueued: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        committed: Callable[[Head], None] | None = None,
+        enqueued: Callable[[], None] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        """`limits` count for PostgreSQL alone."""
         self._committed = committed
         self._enqueued = enqueued
         self.changed: Callable[[str, int], None] | None = None
-        self.engine: AsyncEngine = create_async_engine(url, hide_parameters=True, pool_size=8, max_overflow=0, pool_timeout=30)
-        event.listen(self.engine.sync_engine, "connect", _prepare)
-        event.listen(self.engine.sync_engine, "begin", _begin)
+        self.embedded = url.startswith("sqlite")
+        self.engine: AsyncEngine = sqlite.engine(url) if self.embedded else postgres.engine(url, limits or Limits())
+        self._reader = sqlite.reader(self.engine) if self.embedded else postgres.reader(self.engine)
+        self._writer = sqlite.writer(self.engine) if self.embedded else postgres.writer(self.engine)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that only reads: one consistent state."""
-        async with self.engine.connect() as connection, connection.begin():
+        async with self._reader.connect() as connection, connection.begin():
             yield connection
 
     @asynccontextmanager
-    async def write(self, prepare: Callable[[AsyncConnection], Awaitable[None]] | None = None) -> AsyncIterator[AsyncConnection]:
-        """A transaction that writes; committed at the end, rolled back where anything raises. It takes the write lock at its start, so that
-        what it reads cannot change before it writes.
+    async def write(
+        self, lock: str | None, prepare: Callable[[AsyncConnection], Awaitable[None]] | None = None
+    ) -> AsyncIterator[AsyncConnection]:
+        """A transaction that writes; committed at the end, rolled back where anything raises.
+
+        What it reads cannot change before it writes, as long as everybody who writes that takes the same `lock`: a hospital's code for what is
+        the hospital's, another word for what is none's. None: it takes the locks that it needs itself. SQLite has one writer, whatever the lock.
 
         `prepare` is called before, without the lock: what it puts into temporary tables of the connection is at hand in the transaction and gone
         afterwards.
         """
-        async with self.engine.connect() as connection:
+        async with (self.engine if prepare is not None else self._writer).connect() as connection:
             noted = connection.info[_NOTED] = _Noted()
             try:
                 if prepare is not None:
                     async with connection.begin():
                         await prepare(connection)
-                connection = await connection.execution_options(surgate_write=True)
+                    connection = await connection.execution_options(**self._writer.get_execution_options())
                 async with connection.begin():
+                    if lock is not None:
+                        await locks.take(connection, locks.Lock.OFFICE, [lock])
                     yield connection
             finally:
                 if prepare is not None:
@@ -106,23 +124,3 @@ def note_change(connection: AsyncConnection, hospital: str, seq: int) -> None:
 def note_enqueued(connection: AsyncConnection) -> None:
     """Say within a transaction that writes that the outbox holds something new when it is committed."""
     connection.info[_NOTED].enqueued = True
-
-
-def _prepare(connection: Any, _record: Any) -> None:
-    # The driver's own transaction handling is off: BEGIN is ours, so that a writer takes its lock at once.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
-        "cache_size=-65536",
-        "temp_store=MEMORY",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin(connection: Any) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("surgate_write") else "BEGIN")

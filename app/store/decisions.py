@@ -1,7 +1,8 @@
 """The record of decisions: written in groups, read by case, by request and by filter.
 
 One transaction carries every record that waits; it is committed before any of their answers leaves. What a check must first read (an earlier
-answer under its request id, its case's history) is read for all that wait in one query each.
+answer under its request id, its case's history) is read for all that wait in one query each. Where the database does not answer, the journal of the
+node takes its place (`store.journal`).
 """
 
 from __future__ import annotations
@@ -9,18 +10,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import msgspec
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.engine.model import CaseHistory, PastDecision
-from app.errors import Overloaded
-from app.store import chain, tables
+from app.store import bulk, chain, locks, tables
+from app.store.among import among
+from app.store.breaker import Breaker, StoreAway
 from app.store.database import Database
-from app.store.overrides import Opening, open_all
+from app.store.decided import Before, CaseTaken, Earlier, Judged, NotRecorded, Record, RequestKey, case_history
+from app.store.fair_queue import FairQueue
+from app.store.journal import Journal, Refused
+from app.store.journal_index import Case, Found
+from app.store.locks import Lock
+from app.store.overrides import open_all
 from app.telemetry.meters import Meters
 
 _Waiting = TypeVar("_Waiting")
@@ -32,69 +40,19 @@ MAX_GROUP = 256
 """Records in one transaction, and look-ups in one query."""
 
 
-class NotRecorded(Overloaded):
-    """The record cannot be written anywhere: the check is not answered."""
-
-
-class CaseTaken(Exception):
-    """The case's first decision was recorded meanwhile, for another patient: what was judged did not see it. To be judged again."""
-
-
-class RequestKey(NamedTuple):
-    """What makes a request the same request."""
-
-    hospital: str
-    client: str
-    request_id: str
-
-
-class Earlier(NamedTuple):
-    """An earlier answer under the same request id, and the hash of what was asked."""
-
-    content: bytes
-    answer: bytes
-
-
-class Record(NamedTuple):
-    """One decision, as it is kept. `terms` are what it can be found by: (kind, value); `new_case`: it was judged as the first of its case;
-    `opening`: the override that is opened with it."""
-
-    id: str
-    key: RequestKey
-    content: bytes
-    at: str
-    day: str
-    checkpoint: str
-    case_id: str
-    patient_id: str
-    decision: str
-    matrix_version: int | None
-    engine_version: str
-    policy_version: str
-    key_id: str
-    order: bytes
-    answer: bytes
-    past: PastDecision
-    terms: tuple[tuple[str, str], ...]
-    new_case: bool = False
-    opening: Opening | None = None
-
-
-class Before(NamedTuple):
-    """What a check must know before it judges: an earlier answer, or the case so far."""
-
-    earlier: Earlier | None
-    history: CaseHistory | None
-
-
 class Ledger:
-    """The group-commit writer and reader of one worker. `start` it before use and `stop` it at the end: what waits is then written."""
+    """The group-commit writer and reader of one worker. `start` it before use and `stop` it at the end: what waits is then written.
 
-    def __init__(self, database: Database, meters: Meters | None = None) -> None:
+    A group that the database does not take in time goes to the journal, and so does every one after it until the journal is drained.
+    """
+
+    def __init__(self, database: Database, journal: Journal, breaker: Breaker, meters: Meters | None = None) -> None:
         self._database = database
+        self._journal = journal
+        self._breaker = breaker
         self._meters = meters or Meters()
-        self._records: asyncio.Queue[tuple[Record, asyncio.Future[Earlier | None]] | None] = asyncio.Queue()
-        self._lookups: asyncio.Queue[tuple[RequestKey, str, asyncio.Future[Before]] | None] = asyncio.Queue()
+        self._records: FairQueue[tuple[Record, asyncio.Future[Earlier | None]]] = FairQueue(lambda waiting: waiting[0].key.hospital)
+        self._lookups: FairQueue[tuple[RequestKey, str, asyncio.Future[Before]]] = FairQueue(lambda waiting: waiting[0].hospital)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -109,11 +67,11 @@ class Ledger:
 
     @property
     def waiting(self) -> int:
-        """Records that wait for their transaction."""
+        """Records that wait to be kept."""
         return self._records.qsize()
 
     async def before(self, key: RequestKey, case_id: str) -> Before:
-        """What is known of the request and of the case. Raises `NotRecorded` where the store cannot be read."""
+        """What is known of the request and of the case. Raises `NotRecorded` where neither the database nor the journal can be read."""
         future: asyncio.Future[Before] = asyncio.get_running_loop().create_future()
         self._lookups.put_nowait((key, case_id, future))
         return await future
@@ -122,7 +80,7 @@ class Ledger:
         """Keep a decision. None: it is on stable storage. Otherwise the same request was recorded meanwhile, and this is its answer.
 
         Raises:
-            NotRecorded: it could not be kept.
+            NotRecorded: it could not be kept, neither in the database nor in the journal.
             CaseTaken: it was judged as the first of a case that another patient's document has begun meanwhile.
         """
         future: asyncio.Future[Earlier | None] = asyncio.get_running_loop().create_future()
@@ -132,9 +90,7 @@ class Ledger:
     async def _write_forever(self) -> None:
         while group := await _group(self._records):
             try:
-                with self._meters.commit(len(group), self._records.qsize):
-                    async with self._database.write() as connection:
-                        clashes = await _write(connection, [record for record, _ in group])
+                clashes = await self._keep([record for record, _ in group])
             except Exception as error:  # noqa: BLE001 - whatever it is, who waits is told, and the next group is written
                 _fail([future for _, future in group], error)
                 continue
@@ -142,23 +98,92 @@ class Ledger:
                 clash = clashes.get(record.id)
                 if future.done():
                     continue
-                if isinstance(clash, CaseTaken):
+                if isinstance(clash, Exception):
                     future.set_exception(clash)
                 else:
                     future.set_result(clash)
 
+    async def _keep(self, records: Sequence[Record]) -> Mapping[str, Refused]:
+        """Keep a group in the database, or else in the journal. By record id: why one was not kept."""
+        doubtful = False
+        if self._breaker.closed and not await self._journal.holds():
+            commit = _Commit(self._database, records)
+            try:
+                with self._meters.commit(len(records), self._records.qsize):
+                    clashes = await self._breaker.reach(commit.run)
+            except Exception as error:  # noqa: BLE001 - whatever keeps it out of the database, it goes to the journal, and the drain tells more
+                commit.abandoned = doubtful = True
+                _log.warning("%d decisions are put into the journal: %s", len(records), type(error).__name__)
+            else:
+                return clashes | await self._journal.note([record for record in records if record.id not in clashes])
+        return await self._journal.append(records, doubtful=doubtful)
+
     async def _read_forever(self) -> None:
         while group := await _group(self._lookups):
             try:
-                async with self._database.read() as connection:
-                    earlier = await _earlier(connection, [key for key, _, _ in group])
-                    histories = await _histories(connection, {(key.hospital, case_id) for key, case_id, _ in group})
+                known = await self._look_up({key for key, _, _ in group}, {(key.hospital, case_id) for key, case_id, _ in group})
             except Exception as error:  # noqa: BLE001 - whatever it is, who waits is told, and the next group is read
                 _fail([future for _, _, future in group], error)
                 continue
             for key, case_id, future in group:
                 if not future.done():
-                    future.set_result(Before(earlier.get(key), histories.get((key.hospital, case_id))))
+                    future.set_result(known.before(key, (key.hospital, case_id)))
+
+    async def _look_up(self, keys: set[RequestKey], cases: set[Case]) -> _Known:
+        # The journal first: what is brought from it into the database between the two is found twice, and not never.
+        found = await self._journal.find(keys, cases, recent=not self._breaker.closed)
+        try:
+            return await self._breaker.reach(partial(self._read, sorted(keys), cases, found))
+        except StoreAway:
+            found = await self._journal.find(keys, cases, recent=True)
+            return _Known({key: kept.earlier for key, kept in found.earlier.items()}, _histories_of(found.recent, found), complete=False)
+
+    async def _read(self, keys: Sequence[RequestKey], cases: set[Case], found: Found) -> _Known:
+        async with self._database.read() as connection:
+            earlier = await _earlier(connection, keys)
+            recorded = await _of_cases(connection, cases)
+        return _Known(earlier | {key: kept.earlier for key, kept in found.earlier.items()}, _histories_of(recorded, found), complete=True)
+
+
+class _Known(NamedTuple):
+    """What is known of the requests and cases of a group. `complete`: the database was read."""
+
+    earlier: Mapping[RequestKey, Earlier]
+    histories: Mapping[Case, CaseHistory]
+    complete: bool
+
+    def before(self, key: RequestKey, case: Case) -> Before:
+        return Before(self.earlier.get(key), self.histories.get(case), self.complete)
+
+
+class _Abandoned(Exception):
+    """The group went to the journal meanwhile: its transaction is rolled back."""
+
+
+class _Commit:
+    """One group's transaction. It may hang for as long as it likes: when it was `abandoned` it is rolled back, unless the commit itself was under way."""
+
+    def __init__(self, database: Database, records: Sequence[Record]) -> None:
+        self._database = database
+        self._records = records
+        self.abandoned = False
+
+    async def run(self) -> dict[str, Refused]:
+        """The transaction."""
+        async with self._database.write(None) as connection:
+            clashes = await _write(connection, self._records)
+            if self.abandoned:
+                raise _Abandoned
+        return clashes
+
+
+def _histories_of(recorded: Mapping[Case, Sequence[Judged]], found: Found) -> dict[Case, CaseHistory]:
+    made = {}
+    for case in {*recorded, *found.journaled}:
+        history = case_history(recorded.get(case, ()), found.journaled.get(case, ()))
+        if history is not None:
+            made[case] = history
+    return made
 
 
 async def _group(queue: asyncio.Queue[_Waiting | None]) -> list[_Waiting]:
@@ -182,8 +207,10 @@ def _fail(futures: Sequence[asyncio.Future[_Answer]], error: Exception) -> None:
             future.set_exception(NotRecorded(f"{type(error).__name__}"))
 
 
-async def _write(connection: AsyncConnection, group: Sequence[Record]) -> dict[str, Earlier | CaseTaken]:
+async def _write(connection: AsyncConnection, group: Sequence[Record]) -> dict[str, Refused]:
     """Insert a group. By record id: the answer that was there before under the same request, or that its case is taken."""
+    # Until the end nobody else records anything of these hospitals: what is looked up here is still so when it is written.
+    await locks.take(connection, Lock.CHAIN, {record.key.hospital for record in group})
     first: dict[RequestKey, Record] = {}
     for record in group:
         first.setdefault(record.key, record)
@@ -198,9 +225,42 @@ async def _write(connection: AsyncConnection, group: Sequence[Record]) -> dict[s
     return {record.id: known.get(record.key) or CaseTaken() for record in group if record.id not in written}
 
 
+async def keep_journaled(connection: AsyncConnection, records: Sequence[Record], voids: Callable[[str], bool]) -> int:
+    """Insert what the journal held, each exactly once; how many were not there yet.
+
+    A request that was decided elsewhere meanwhile is kept too, as a repetition of the first. `voids` tells of a decision's id that nobody was
+    answered on it, but on the journal's under the same request: then this one counts from now on.
+    """
+    await locks.take(connection, Lock.CHAIN, {record.key.hospital for record in records})
+    table = tables.decisions
+    same = among(connection, (table.c.id,), [(record.id,) for record in records])
+    there = set((await connection.execute(select(table.c.id).where(same))).scalars())
+    fresh = [record for record in records if record.id not in there]
+    firsts = await _firsts(connection, list({record.key for record in fresh}))
+    kept = []
+    for record in fresh:
+        first = firsts.setdefault(record.key, record.id)
+        repeats = None if first == record.id else record.id if voids(first) else first
+        kept.append(record._replace(repeats=repeats))
+    if kept:
+        await _insert(connection, kept)
+    return len(kept)
+
+
+async def _firsts(connection: AsyncConnection, keys: Sequence[RequestKey]) -> dict[RequestKey, str]:
+    """The ids of the first decisions under requests."""
+    table = tables.decisions
+    found = await connection.execute(
+        select(table.c.hospital, table.c.client, table.c.request_id, table.c.id).where(
+            among(connection, (table.c.hospital, table.c.client, table.c.request_id), keys), table.c.repeats.is_(None)
+        )
+    )
+    return {RequestKey(r.hospital, r.client, r.request_id): r.id for r in found}
+
+
 async def _insert(connection: AsyncConnection, fresh: Sequence[Record]) -> None:
-    await connection.execute(tables.decisions.insert(), [_row(record) for record in fresh])
-    await connection.execute(tables.decision_terms.insert(), [row for record in fresh for row in _term_rows(record)])
+    await bulk.insert(connection, tables.decisions, [_row(record) for record in fresh])
+    await bulk.insert(connection, tables.decision_terms, [row for record in fresh for row in _term_rows(record)])
     for hospital in dict.fromkeys(record.key.hospital for record in fresh):
         mine = [record for record in fresh if record.key.hospital == hospital]
         await chain.append(connection, hospital, [_link(record) for record in mine])
@@ -221,7 +281,7 @@ async def _taken(connection: AsyncConnection, fresh: Sequence[Record]) -> set[st
 async def _owners(connection: AsyncConnection, cases: set[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """The patient of each case: that of its first decision."""
     table = tables.decisions
-    firsts = select(func.min(table.c.seq)).where(tuple_(table.c.hospital, table.c.case_id).in_(sorted(cases)))
+    firsts = select(func.min(table.c.seq)).where(among(connection, (table.c.hospital, table.c.case_id), sorted(cases)))
     firsts = firsts.group_by(table.c.hospital, table.c.case_id)
     found = await connection.execute(select(table.c.hospital, table.c.case_id, table.c.patient_id).where(table.c.seq.in_(firsts)))
     return {(row.hospital, row.case_id): row.patient_id for row in found}
@@ -229,31 +289,34 @@ async def _owners(connection: AsyncConnection, cases: set[tuple[str, str]]) -> d
 
 async def _earlier(connection: AsyncConnection, keys: Sequence[RequestKey]) -> dict[RequestKey, Earlier]:
     table = tables.decisions
+    found = await _answers(connection, keys, table.c.repeats.is_(None))
+    # Seldom: the request is a retry. More seldom: nobody was answered on the first, and another one counts.
+    return found | await _answers(connection, list(found), table.c.repeats == table.c.id) if found else found
+
+
+async def _answers(connection: AsyncConnection, keys: Sequence[RequestKey], which: ColumnElement[bool]) -> dict[RequestKey, Earlier]:
+    table = tables.decisions
     found = await connection.execute(
         select(table.c.hospital, table.c.client, table.c.request_id, table.c.content, table.c.answer).where(
-            tuple_(table.c.hospital, table.c.client, table.c.request_id).in_(keys)
+            among(connection, (table.c.hospital, table.c.client, table.c.request_id), keys), which
         )
     )
     return {RequestKey(r.hospital, r.client, r.request_id): Earlier(r.content, r.answer) for r in found}
 
 
-async def _histories(connection: AsyncConnection, cases: set[tuple[str, str]]) -> dict[tuple[str, str], CaseHistory]:
-    """The cases so far. A case stays with its first patient: what an emergency brought under its id for another one is not the case's."""
+async def _of_cases(connection: AsyncConnection, cases: set[Case]) -> dict[Case, list[Judged]]:
+    """The decisions of each case, oldest first."""
     table = tables.decisions
     found = await connection.execute(
-        select(table.c.hospital, table.c.case_id, table.c.patient_id, table.c.past)
-        .where(tuple_(table.c.hospital, table.c.case_id).in_(sorted(cases)))
+        select(table.c.hospital, table.c.case_id, table.c.id, table.c.at, table.c.patient_id, table.c.past)
+        .where(among(connection, (table.c.hospital, table.c.case_id), sorted(cases)))
         .order_by(table.c.seq)
     )
-    made: dict[tuple[str, str], list[tuple[str, bytes]]] = defaultdict(list)
+    made: dict[Case, list[Judged]] = defaultdict(list)
     for row in found:
-        made[row.hospital, row.case_id].append((row.patient_id, row.past))
-    histories = {}
-    for case, rows in made.items():
-        patient = rows[0][0]
-        decisions = tuple(msgspec.json.decode(past, type=PastDecision) for owner, past in rows if owner == patient)
-        histories[case] = CaseHistory(patient, decisions)
-    return histories
+        past = msgspec.json.decode(row.past, type=PastDecision)
+        made[row.hospital, row.case_id].append(Judged(row.id, row.at, row.patient_id, past))
+    return made
 
 
 def _row(record: Record) -> dict[str, object]:
@@ -277,6 +340,7 @@ def _row(record: Record) -> dict[str, object]:
         "order": record.order,
         "answer": record.answer,
         "past": msgspec.json.encode(record.past),
+        "repeats": record.repeats,
     }
 
 

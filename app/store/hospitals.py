@@ -162,7 +162,7 @@ async def load_people(connection: AsyncConnection, code: str, numbers: Collectio
     people = {}
     async for row in rows_of(connection, _of(tables.staff, code, numbers)):
         mine = held[row.staff]
-        person = Person(staff_of(row._mapping), tuple(mine.grants), tuple(mine.credentials), tuple(mine.volumes), tuple(mine.duty))
+        person = Person(staff_of(row._mapping), *mine.sorted())
         people[row.staff] = person
     return people
 
@@ -182,6 +182,15 @@ class _Held(NamedTuple):
     credentials: list[Credential]
     volumes: list[Volume]
     duty: list[Duty]
+
+    def sorted(self) -> tuple[tuple[Grant, ...], tuple[Credential, ...], tuple[Volume, ...], tuple[Duty, ...]]:
+        """Each in an order of its own: that of the rows is the database's affair, and a change may move them."""
+        return (
+            tuple(sorted(self.grants, key=lambda one: one.id)),
+            tuple(sorted(self.credentials, key=lambda one: (one.technology, one.kind, one.issued_on))),
+            tuple(sorted(self.volumes, key=lambda one: (one.scope_type, one.scope, one.year))),
+            tuple(sorted(self.duty, key=lambda one: (one.starts, one.ends))),
+        )
 
     @classmethod
     def empty(cls) -> _Held:

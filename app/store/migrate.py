@@ -8,6 +8,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from app.shipped import shipped
+from app.store import partitions
 from app.store.database import Database
 
 MIGRATIONS = shipped("migrations")
@@ -15,8 +16,9 @@ MIGRATIONS = shipped("migrations")
 
 async def migrate(database: Database) -> None:
     """Apply every migration that the database does not have yet."""
-    async with database.write() as connection:
+    async with database.write("migrate") as connection:
         await connection.run_sync(_upgrade)
+        await partitions.make(connection)
 
 
 def newest() -> str:

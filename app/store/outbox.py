@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import tables
@@ -153,3 +153,10 @@ async def _mark(connection: AsyncConnection, seq: int, **values: Any) -> None:
     table = tables.outbox
     waiting = (table.c.seq == seq, table.c.state == "waiting")
     await connection.execute(update(table).where(*waiting).values(attempts=table.c.attempts + 1, **values))
+
+
+async def forget_sent(connection: AsyncConnection, before: str) -> int:
+    """Delete what was sent before an instant; how many."""
+    table = tables.outbox
+    gone = await connection.execute(delete(table).where(table.c.state == "sent", table.c.done_at < before))
+    return gone.rowcount

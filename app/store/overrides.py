@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, and_, func, or_, select, true, tuple_, update
+from sqlalchemy import ColumnElement, LargeBinary, Row, and_, case, func, literal, or_, select, true, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.overrides.life import CLOSED, OPEN, REMIND, OverrideAction, OverrideState
 from app.store import chain, outbox, tables
+from app.store.holds import Holds
 
 _table = tables.overrides
 _STILL_OPEN = tuple(state.value for state in OverrideState if state not in CLOSED)
@@ -235,7 +236,7 @@ async def order_of(connection: AsyncConnection, one: Stored) -> bytes:
 
 async def waiting(connection: AsyncConnection, now: str, hospital: str | None = None) -> list[Waiting]:
     """Per hospital, or of one, and state: the overrides that are not closed."""
-    overdue = func.sum(_table.c.review_due_at < now)
+    overdue = func.sum(case((_table.c.review_due_at < now, 1), else_=0))
     query = select(_table.c.hospital, _table.c.state, func.count(), overdue).where(_table.c.state.in_(_STILL_OPEN))
     if hospital is not None:
         query = query.where(_table.c.hospital == hospital)
@@ -276,7 +277,7 @@ def _conditions(filters: Filters, now: str) -> list[ColumnElement[bool]]:
     for column, text in ((_table.c.operators, filters.operator), (_table.c.flags, filters.flag)):
         if text is not None:
             # The column holds a JSON list of texts: one of them stands in it with its quotes.
-            wanted.append(func.instr(column, msgspec.json.encode(text)) > 0)
+            wanted.append(Holds(column, literal(msgspec.json.encode(text), LargeBinary)))
     if filters.overdue is not None:
         late = and_(_table.c.state.in_(_STILL_OPEN), _table.c.review_due_at < now)
         wanted.append(late if filters.overdue else ~late)

@@ -7,6 +7,7 @@ order as received and the answer as sent, byte for byte.
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Date,
@@ -20,6 +21,8 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
+    text,
 )
 
 metadata = MetaData(
@@ -32,6 +35,9 @@ metadata = MetaData(
 )
 
 _HOSPITAL = "hospitals.code"
+
+_Number = BigInteger().with_variant(Integer, "sqlite")
+"""Numbers that only grow. SQLite counts by itself in a column of type INTEGER alone, which is as large."""
 
 
 def _hospital() -> Column[str]:
@@ -55,7 +61,7 @@ hospitals = Table(
 changes = Table(
     "changes",
     metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=True, comment="The matrix version"),
+    Column("seq", _Number, primary_key=True, autoincrement=True, comment="The matrix version"),
     _hospital(),
     Column("at", String(40), nullable=False, comment="RFC 3339, UTC"),
     Column("by", String(64), nullable=False, comment="Staff number of who changed it, or the client's name"),
@@ -97,8 +103,8 @@ technologies = Table(
     Column("id", String(64), nullable=False),
     Column("position", Integer, nullable=False),
     Column("technology", LargeBinary, nullable=False, comment="JSON of a Technology, its stop left out"),
-    Column("stopped", Boolean, nullable=False, server_default="0"),
-    Column("stopped_by_hand", Boolean, nullable=False, server_default="0", comment="Set through the API: no file undoes it"),
+    Column("stopped", Boolean, nullable=False, server_default=false()),
+    Column("stopped_by_hand", Boolean, nullable=False, server_default=false(), comment="Set through the API: no file undoes it"),
     _documentation(),
     UniqueConstraint("hospital", "id"),
 )
@@ -110,7 +116,7 @@ staff = Table(
     Column("staff", String(64), nullable=False),
     Column("department", Text, nullable=False),
     Column("status", String(16), nullable=False),
-    Column("suspended_by_hand", Boolean, nullable=False, server_default="0", comment="Set through the API: no file undoes it"),
+    Column("suspended_by_hand", Boolean, nullable=False, server_default=false(), comment="Set through the API: no file undoes it"),
     Column("person", LargeBinary, nullable=False, comment="JSON of a Staff, its status left out"),
     _documentation(),
     UniqueConstraint("hospital", "staff"),
@@ -131,8 +137,8 @@ grants = Table(
     Column("last_evaluated", Date),
     Column("document_no", Text, nullable=False, server_default=""),
     Column("state", String(16), nullable=False),
-    Column("state_by_hand", Boolean, nullable=False, server_default="0", comment="Set through the API: no file undoes it"),
-    Column("retired", Boolean, nullable=False, server_default="0", comment="Left out of a file that replaced the matrix"),
+    Column("state_by_hand", Boolean, nullable=False, server_default=false(), comment="Set through the API: no file undoes it"),
+    Column("retired", Boolean, nullable=False, server_default=false(), comment="Left out of a file that replaced the matrix"),
     _documentation(),
     UniqueConstraint("hospital", "id"),
     Index("ix_grants_hospital_staff", "hospital", "staff"),
@@ -198,14 +204,15 @@ workers = Table(
     "workers",
     metadata,
     Column("id", String(64), primary_key=True),
-    Column("acknowledged", Integer, nullable=False, comment="The version whose changes it honours"),
-    Column("lease_until", String(40), nullable=False, comment="RFC 3339, UTC: until then it trusts its memory"),
+    Column("acknowledged", _Number, nullable=False, comment="The version whose changes it honours"),
+    Column("renewals", _Number, nullable=False, comment="How often it was heard of"),
+    Column("lease_ms", Integer, nullable=False, comment="For how long after each time it may trust its memory without looking"),
 )
 
 decisions = Table(
     "decisions",
     metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("seq", _Number, primary_key=True, autoincrement=True),
     Column("id", String(36), nullable=False, unique=True),
     _hospital(),
     Column("client", String(64), nullable=False),
@@ -217,14 +224,36 @@ decisions = Table(
     Column("case_id", String(64), nullable=False),
     Column("patient_id", String(64), nullable=False),
     Column("decision", String(16), nullable=False),
-    Column("matrix_version", Integer),
+    Column("matrix_version", _Number),
     Column("engine_version", String(32), nullable=False),
     Column("policy_version", String(32), nullable=False),
     Column("key_id", String(32), nullable=False),
     Column("order", LargeBinary, nullable=False, comment="The order as received"),
     Column("answer", LargeBinary, nullable=False, comment="The answer as sent"),
     Column("past", LargeBinary, nullable=False, comment="JSON of a PastDecision: what later checkpoints are judged against"),
-    UniqueConstraint("hospital", "client", "request_id"),
+    Column(
+        "repeats",
+        String(36),
+        comment="Id of the first decision under the same request, which was decided elsewhere during an outage as well; its own id: nobody was"
+        " answered on the first, and this one counts; NULL: it is the first",
+    ),
+    Index(
+        "uq_decisions_request",
+        "hospital",
+        "client",
+        "request_id",
+        unique=True,
+        sqlite_where=text("repeats IS NULL"),
+        postgresql_where=text("repeats IS NULL"),
+    ),
+    Index(
+        "ix_decisions_repeats",
+        "hospital",
+        "client",
+        "request_id",
+        sqlite_where=text("repeats IS NOT NULL"),
+        postgresql_where=text("repeats IS NOT NULL"),
+    ),
     Index("ix_decisions_hospital_case", "hospital", "case_id", "seq"),
     Index("ix_decisions_hospital_at", "hospital", "at"),
     Index("ix_decisions_hospital_day", "hospital", "day", "decision"),
@@ -247,7 +276,7 @@ chain = Table(
     "chain",
     metadata,
     _hospital(),
-    Column("number", Integer, nullable=False, comment="1, 2, 3 and so on, without a gap, per hospital"),
+    Column("number", _Number, nullable=False, comment="1, 2, 3 and so on, without a gap, per hospital"),
     Column("kind", String(16), nullable=False, comment="decision, change, read, override: which table the record is in"),
     Column("ref", String(64), nullable=False, comment="The record's id or number in that table"),
     Column("at", String(40), nullable=False, comment="RFC 3339, UTC"),
@@ -261,7 +290,7 @@ seals = Table(
     "seals",
     metadata,
     _hospital(),
-    Column("number", Integer, nullable=False, comment="The chain's entry that it vouches for"),
+    Column("number", _Number, nullable=False, comment="The chain's entry that it vouches for"),
     Column("hash", LargeBinary, nullable=False, comment="That entry's hash"),
     Column("at", String(40), nullable=False, comment="RFC 3339, UTC"),
     Column("key", String(64), nullable=False, comment="Fingerprint of the key that signed"),
@@ -285,8 +314,8 @@ archives = Table(
     "archives",
     metadata,
     _hospital(),
-    Column("first", Integer, nullable=False, comment="First number of the chain that it holds"),
-    Column("last", Integer, nullable=False),
+    Column("first", _Number, nullable=False, comment="First number of the chain that it holds"),
+    Column("last", _Number, nullable=False),
     Column("before", LargeBinary, nullable=False, comment="Hash before the first entry"),
     Column("hash", LargeBinary, nullable=False, comment="Hash of the last entry: the chain in the database goes on from it"),
     Column("newest", String(40), nullable=False, comment="Instant of its newest record, RFC 3339, UTC"),
@@ -344,7 +373,7 @@ overrides = Table(
 override_steps = Table(
     "override_steps",
     metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("seq", _Number, primary_key=True, autoincrement=True),
     _hospital(),
     Column("override_id", String(36), nullable=False),
     Column("action", String(16), nullable=False, comment="open, report, takeover, begin_review, justify, unjustify, reopen, remind"),
@@ -363,7 +392,7 @@ override_steps = Table(
 outbox = Table(
     "outbox",
     metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("seq", _Number, primary_key=True, autoincrement=True),
     _hospital(),
     Column("override_id", String(36), nullable=False),
     Column("target", String(64), nullable=False, comment="Which of the hospital's targets: a hash of its kind and URL"),
@@ -383,7 +412,7 @@ outbox = Table(
 reads = Table(
     "reads",
     metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("seq", _Number, primary_key=True, autoincrement=True),
     _hospital(),
     Column("at", String(40), nullable=False, comment="RFC 3339, UTC"),
     Column("key_id", String(32), nullable=False),

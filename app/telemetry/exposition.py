@@ -20,11 +20,11 @@ from app.telemetry.memory import Memory, Series, read_worker
 _Workers = dict[str, list[tuple[Series, list[float]]]]
 
 
-def render(memory: Memory, folder: Path | None, accept: str) -> tuple[bytes, str]:
-    """The metrics and their content type. `folder` None: of this process alone."""
+def render(memory: Memory, folder: Path | None, accept: str, only: str | None = None) -> tuple[bytes, str]:
+    """The metrics and their content type. `folder` None: of this process alone; `only`: the series of other hospitals are left out."""
     encode, content_type = choose_encoder(accept)
     registry = CollectorRegistry()
-    registry.register(_Joined(_workers(memory, folder)))
+    registry.register(_Joined(_workers(memory, folder), only))
     made: bytes = encode(registry)
     return made, content_type
 
@@ -37,12 +37,13 @@ def _workers(memory: Memory, folder: Path | None) -> _Workers:
 
 
 class _Joined(Collector):
-    def __init__(self, workers: _Workers) -> None:
+    def __init__(self, workers: _Workers, only: str | None) -> None:
         self._workers = workers
+        self._only = only
 
     def collect(self) -> Iterator[Metric]:
         for family in FAMILIES:
-            of_family = {worker: [one for one in read if one[0].name == family.name] for worker, read in self._workers.items()}
+            of_family = {worker: [one for one in read if self._is_of(family, one[0])] for worker, read in self._workers.items()}
             if family.kind == "gauge":
                 yield _gauge(family, of_family)
             elif family.kind == "shared":
@@ -50,6 +51,11 @@ class _Joined(Collector):
             else:
                 yield _summed(family, [one for read in of_family.values() for one in read])
         yield self._age()
+
+    def _is_of(self, family: Family, series: Series) -> bool:
+        if series.name != family.name:
+            return False
+        return self._only is None or "hospital" not in family.labels or series.labels[family.labels.index("hospital")] == self._only
 
     def _age(self) -> Metric:
         metric = GaugeMetricFamily(

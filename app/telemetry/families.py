@@ -21,6 +21,9 @@ class Family(NamedTuple):
 
 DECISIONS = Family("surgate_decisions", "counter", "Decisions recorded", ("checkpoint", "decision"))
 REASONS = Family("surgate_decision_reasons", "counter", "Decisions recorded, by each reason code found in them", ("reason",))
+ADMISSIONS = Family(
+    "surgate_admissions", "counter", "Checks let in (admitted) and refused for want of room (shed), by rank", ("rank", "outcome")
+)
 REPLAYS = Family("surgate_replays", "counter", "First answers given again under their request id")
 PARTS = Family(
     "surgate_check_part_seconds",
@@ -31,7 +34,19 @@ PARTS = Family(
 )
 COMMIT_RECORDS = Family("surgate_commit_records", "histogram", "Decisions in one commit", (), RECORDS)
 COMMIT_SECONDS = Family("surgate_commit_seconds", "histogram", "Time of a commit", (), SECONDS)
-COMMIT_FAILURES = Family("surgate_commit_failures", "counter", "Commits that failed: their checks were answered with 503")
+COMMIT_FAILURES = Family(
+    "surgate_commit_failures", "counter", "Commits that failed or took too long: their decisions were put into the journal"
+)
+JOURNALED = Family(
+    "surgate_journaled", "counter", "Decisions that were put into the journal, since the database was away or what came before waited"
+)
+JOURNAL_SECONDS = Family("surgate_journal_seconds", "histogram", "Time until decisions were on stable storage in the journal", (), SECONDS)
+DRAINED = Family("surgate_journal_drained", "counter", "Decisions brought from the journal into the database")
+JOURNAL_RECORDS = Family("surgate_journal_records", "shared", "Decisions that wait in the node's journal for the database")
+JOURNAL_REFUSED = Family(
+    "surgate_journal_refused", "shared", "Decisions of the node's journal that the database refuses or nobody can read: somebody must look"
+)
+STORE_AWAY = Family("surgate_store_away", "gauge", "1 while the worker does not ask the database, since it did not answer")
 WAITING = Family("surgate_records_waiting", "gauge", "Decisions that waited for the next commit when the last one ended")
 REQUESTS = Family("surgate_http_requests", "counter", "Requests answered", ("method", "route", "status"))
 REQUEST_SECONDS = Family(
@@ -87,11 +102,18 @@ CHAIN_BREAKS = Family(
 FAMILIES = (
     DECISIONS,
     REASONS,
+    ADMISSIONS,
     REPLAYS,
     PARTS,
     COMMIT_RECORDS,
     COMMIT_SECONDS,
     COMMIT_FAILURES,
+    JOURNALED,
+    JOURNAL_SECONDS,
+    DRAINED,
+    JOURNAL_RECORDS,
+    JOURNAL_REFUSED,
+    STORE_AWAY,
     WAITING,
     REQUESTS,
     REQUEST_SECONDS,

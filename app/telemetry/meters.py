@@ -126,6 +126,12 @@ class Meters:
         self._commit_seconds = Histogram(self.memory, families.COMMIT_SECONDS)
         self._commit_failures = Counter(self.memory, families.COMMIT_FAILURES)
         self._waiting = Gauge(self.memory, families.WAITING)
+        self.journaled = Counter(self.memory, families.JOURNALED)
+        self.drained = Counter(self.memory, families.DRAINED)
+        self.journal_records = Gauge(self.memory, families.JOURNAL_RECORDS)
+        self.journal_refused = Gauge(self.memory, families.JOURNAL_REFUSED)
+        self.store_away = Gauge(self.memory, families.STORE_AWAY)
+        self._journal_seconds = Histogram(self.memory, families.JOURNAL_SECONDS)
         self._confirmed = Gauge(self.memory, families.MATRIX_CONFIRMED)
         self.event_streams = Gauge(self.memory, families.EVENT_STREAMS)
         self.evictions = Counter(self.memory, families.MATRIX_EVICTIONS)
@@ -136,6 +142,7 @@ class Meters:
         self._outbox: dict[tuple[str, str], Gauge] = {}
         self._notified: dict[tuple[str, str], Counter] = {}
         self._decisions: dict[tuple[str, str], Counter] = {}
+        self._admissions: dict[tuple[str, bool], Counter] = {}
         self._reasons: dict[str, Counter] = {}
         self._versions: dict[str, Gauge] = {}
         self._overrides: dict[tuple[str, ...], Gauge] = {}
@@ -149,6 +156,14 @@ class Meters:
     def check(self) -> CheckWatch:
         """A check begins."""
         return CheckWatch(self)
+
+    def admission_of(self, rank: str, *, admitted: bool) -> None:
+        """A check was let in, or refused for want of room."""
+        counter = self._admissions.get((rank, admitted))
+        if counter is None:
+            outcome = "admitted" if admitted else "shed"
+            counter = self._admissions[rank, admitted] = Counter(self.memory, families.ADMISSIONS, str(rank), outcome)
+        counter.add()
 
     def count(self, decision: Decision) -> None:
         """Count a decision by its outcome and by each of its reasons, once."""
@@ -180,6 +195,13 @@ class Meters:
         self._commit_seconds.observe(_clock() - began)
         self._commit_records.observe(records)
         self._waiting.set(waiting())
+
+    @contextmanager
+    def journal(self) -> Iterator[None]:
+        """Decisions are put into the journal."""
+        began = _clock()
+        yield
+        self._journal_seconds.observe(_clock() - began)
 
     def confirmed(self, hospitals: Mapping[str, Versioned], at: datetime) -> None:
         """The matrix was held against the change log. `hospitals`: those in memory."""

@@ -22,7 +22,8 @@ from app.main import Gateway
 from app.settings import Settings
 from app.store import chain, overrides, tables
 from app.store.database import Head
-from tests.service.conftest import Template, anyio_backend, bearer, keys_fixture, store_template, template
+from tests.embedded import keys_fixture
+from tests.service.conftest import Template, anyio_backend, bearer, store_template, template
 from tests.service.orders import EXPIRED, order
 
 HOSPITAL = "wahh"
@@ -136,7 +137,7 @@ class Kept:
 
     async def _close_reviews(self) -> None:
         store = self.open()
-        async with store.database.write() as connection:
+        async with store.database.write(None) as connection:
             for (id_,) in self.rows("SELECT id FROM overrides ORDER BY id"):
                 for action, state in (("begin_review", "under_review"), ("justify", "justified")):
                     await overrides.add_step(connection, HOSPITAL, overrides.Step(id_, action, state, "900001", instant(), instant()))

@@ -17,12 +17,12 @@ from app.engine.model import Checkpoint
 from app.main import Gateway
 from app.settings import Settings
 from tests.audit.test_files import verified
-from tests.service.conftest import bearer, client, gateway, settings
+from tests.service.conftest import bearer, client, gateway, keys_fixture, settings, shared, store
 from tests.service.orders import EXPIRED, order
 
 pytestmark = pytest.mark.anyio
 
-__all__ = ["client", "gateway", "settings"]
+__all__ = ["client", "gateway", "keys_fixture", "settings", "shared", "store"]
 
 
 async def get(client: httpx.AsyncClient, path: str, key: str, status: int = 200, **params: Any) -> httpx.Response:
@@ -73,7 +73,7 @@ async def test_keys_that_are_trusted_are_named(client: httpx.AsyncClient, keys: 
 
 
 async def test_one_verification_at_a_time(client: httpx.AsyncClient, gateway: Gateway, keys: dict[str, str]) -> None:
-    async with gateway.verifying:
+    async with gateway.verifying.through("wahh"):
         refused = await get(client, "/v1/audit/verify", keys["auditor"], 503)
     assert refused.headers["retry-after"]
     await get(client, "/v1/audit/verify", keys["auditor"])

@@ -119,7 +119,7 @@ async def until(holds: Callable[[], bool | Awaitable[bool]]) -> None:
 
 async def change(database: Database, kind: str, people: tuple[str, ...] | None, *statements: Any, hospital: str = HOSPITAL) -> int:
     """Change something and log it; the number of the change."""
-    async with database.write() as connection:
+    async with database.write(hospital) as connection:
         for statement in statements:
             await connection.execute(statement)
         return await changes.append(connection, Change(hospital, "1", kind, "", "", people=people), datetime.now(UTC))

@@ -1,5 +1,6 @@
 """Whole services, started as people start them."""
 
-from tests.service.conftest import keys_fixture, store_template, template
+from tests.embedded import keys_fixture
+from tests.service.conftest import store_template, template
 
 __all__ = ["keys_fixture", "store_template", "template"]

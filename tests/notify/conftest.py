@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.embedded import keys_fixture
 from tests.notify.receiver import Receiver, receiving
-from tests.service.conftest import anyio_backend, keys_fixture, store_template, template
+from tests.service.conftest import anyio_backend, store_template, template
 
 __all__ = ["anyio_backend", "keys_fixture", "store_template", "template"]
 

@@ -85,7 +85,7 @@ async def put(gateway: Gateway, override_id: str, *targets: dict[str, str], step
     for event in steps:
         message = msgspec.json.encode(msgspec.structs.replace(MESSAGE, override_id=override_id, event=event))
         found = [Notice(Target(t["kind"], t["url"]).id, event, message) for t in targets]
-        async with gateway.database.write() as connection:
+        async with gateway.database.write(None) as connection:
             await outbox.enqueue(connection, "wahh", override_id, found, datetime.now(UTC).isoformat(timespec="microseconds"))
 
 
@@ -317,7 +317,7 @@ async def test_a_message_that_cannot_be_made_is_given_up_and_holds_up_nobody(sto
     target = webhook(receiver) | {"kind": "wecom"}
     aim(store, target)
     async with running(store, notify_attempts=2) as gateway:
-        async with gateway.database.write() as connection:
+        async with gateway.database.write(None) as connection:
             broken = [Notice(Target(target["kind"], target["url"]).id, "open", b"{}")]
             await outbox.enqueue(connection, "wahh", "broken", broken, datetime.now(UTC).isoformat(timespec="microseconds"))
         await put(gateway, "whole", target, steps=("open",))

@@ -42,7 +42,7 @@ async def test_a_defect_is_a_problem_that_names_the_request_and_nothing_else(
     def broken(*_arguments: object) -> None:
         raise RuntimeError("patient P0091823")
 
-    monkeypatch.setattr(gateway.guard, "key", broken)
+    monkeypatch.setattr(gateway.guard, "known", broken)
     answer = await client.request(
         "POST" if path == "/v1/check" else "GET", path, json=order(), headers=bearer(keys["admin"]) | {"X-Request-Id": "R-1"}
     )

@@ -221,7 +221,7 @@ async def test_another_worker_goes_on_where_the_first_one_ended(
 
 
 async def make_key(gateway: Gateway, client: str, *roles: key_store.Role) -> str:
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         _, text = await key_store.create(connection, "wahh", roles, client, None)
         async_keys = await key_store.load(connection)
     gateway.live.keys = {key.id: key for key in async_keys}
@@ -260,7 +260,7 @@ async def test_his_sees_its_own_clients_checks_and_ops_neither_case_nor_person(
 
 async def test_another_hospitals_events_never_come(gateway: Gateway, check: Any, keys: dict[str, str]) -> None:
     async with reading(gateway, keys["admin"]) as reader:
-        async with gateway.database.write() as connection:
+        async with gateway.database.write(None) as connection:
             await connection.execute(insert(tables.hospitals).values(code="other", name="o", time_zone="UTC", settings=b"{}"))
             row = {"kind": "change", "at": "2026-11-22T00:00:00+00:00", "digest": b"", "hash": b""}
             numbers = range(1, 500)
@@ -277,7 +277,7 @@ async def test_what_was_archived_is_said_to_be_missing(gateway: Gateway, check: 
         await until(lambda: len(reader.events) == 4)
         first, _, third, fourth = reader.events
     chain = tables.chain
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         await connection.execute(delete(chain).where(chain.c.number < third.id))
     async with reading(gateway, keys["admin"], last_event_id=first.id) as reader:
         await until(lambda: len(reader.events) >= 3)
@@ -291,7 +291,7 @@ async def test_where_all_that_followed_was_archived_or_never_was_it_says_so_and_
     for _ in range(3):
         await check()
     chain = tables.chain
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         last = (await connection.execute(select(chain).order_by(chain.c.number.desc()).limit(1))).one()
         await connection.execute(delete(chain))
         archive = {"hospital": "wahh", "first": 1, "last": last.number, "before": b"", "hash": last.hash, "newest": last.at}

@@ -48,7 +48,7 @@ async def live(database: Database) -> AsyncIterator[Live]:
 
 
 async def _log(database: Database, kind: str, people: tuple[str, ...] | None, *statements: Any) -> int:
-    async with database.write() as connection:
+    async with database.write(None) as connection:
         for statement in statements:
             await connection.execute(statement)
         return await changes.append(connection, Change("wahh", "1", kind, "", "", people=people), datetime.now(UTC))

@@ -318,7 +318,7 @@ async def test_a_key_bound_to_a_person_acts_for_that_person(call: Call, gateway:
 
     from app.store import changes, keys
 
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         _, text = await keys.create(connection, "wahh", [keys.Role.MEDICAL_AFFAIRS], None, "900077")
         seq = await changes.append(connection, changes.Change("wahh", "test", "key", "k", "create", people=()), datetime.now(UTC))
     await changes.in_force(gateway.database, seq)
@@ -331,12 +331,10 @@ async def test_a_key_bound_to_a_person_acts_for_that_person(call: Call, gateway:
 
 async def test_another_hospital_s_grant_is_not_there(call: Call, gateway: Gateway) -> None:
     grant = await _grant_id(call)
-    async with gateway.database.write() as connection:
-        await connection.exec_driver_sql(
-            "INSERT INTO hospitals (code, name, time_zone, settings) VALUES ('other', '另一医院', 'Asia/Shanghai', x'7b7d')"
-        )
-        await connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
-        await connection.exec_driver_sql(f"UPDATE grants SET hospital = 'other' WHERE id = '{grant}'")
+    async with gateway.database.write(None) as connection:
+        other = {"code": "other", "name": "另一医院", "time_zone": "Asia/Shanghai", "settings": b"{}"}
+        await connection.execute(tables.hospitals.insert(), other)
+        await connection.execute(tables.grants.update().where(tables.grants.c.id == grant).values(hospital="other"))
     assert (await call("GET", f"/v1/grants/{grant}")).status_code == 404
     assert (await call("POST", f"/v1/grants/{grant}/revoke", BECAUSE)).status_code == 404
     assert grant not in {g["id"] for g in (await call("GET", f"/v1/grants?staff={SURGEON}&limit=500")).json()["items"]}
@@ -363,5 +361,5 @@ async def test_a_grant_that_a_file_left_out_can_come_back_but_not_one_that_was_r
 
 
 async def _retire(gateway: Gateway, grant: str) -> None:
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         await connection.execute(tables.grants.update().where(tables.grants.c.id == grant).values(retired=True))

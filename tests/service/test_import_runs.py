@@ -139,6 +139,6 @@ async def test_a_change_during_an_import_is_planned_for(database: Database, monk
 async def _suspend(database: Database) -> None:
     grants = tables.grants
     mine = (grants.c.staff == "100302") & (grants.c.department == "小儿外科") & (grants.c.scope == "35.71001")
-    async with database.write() as connection:
+    async with database.write(None) as connection:
         await connection.execute(grants.update().where(mine).values(state="suspended", state_by_hand=True))
         await changes.append(connection, changes.Change("wahh", "test", "grant", "G", "suspend"), datetime.now(UTC))

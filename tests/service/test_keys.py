@@ -15,7 +15,7 @@ from app.store import changes, tables
 from app.store import keys as store
 from app.store.keys import Role
 from tests.served import CALL_SECONDS, an_order, call, frozen, served
-from tests.service.conftest import bearer
+from tests.service.conftest import Template, bearer
 
 CONNECTIONS = 8
 
@@ -71,7 +71,7 @@ async def test_only_an_admin_and_only_of_its_hospital(client: httpx.AsyncClient,
     for role in set(keys) - {"admin"}:
         assert (await client.get("/v1/keys", headers=bearer(keys[role]))).status_code == 403
         assert (await client.post("/v1/keys", json={"roles": ["admin"]}, headers=bearer(keys[role]))).status_code == 403
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         row = {"code": "other", "name": "Other", "time_zone": "Asia/Shanghai", "settings": b"{}"}
         await connection.execute(tables.hospitals.insert(), row)
         theirs, text = await store.create(connection, "other", [Role.ADMIN], None, None)
@@ -100,10 +100,9 @@ async def test_wrong_fields_are_named(client: httpx.AsyncClient, keys: dict[str,
     assert [error["field"] for error in refused.json()["errors"]] == [field]
 
 
-def test_a_revoked_key_fails_on_every_worker_also_on_one_that_was_frozen(
-    store_template: Path, keys: dict[str, str], tmp_path: Path
-) -> None:
-    with served(tmp_path / "var", store_template, workers="2") as service:
+def test_a_revoked_key_fails_on_every_worker_also_on_one_that_was_frozen(template: Template, tmp_path: Path) -> None:
+    keys = template.keys
+    with served(tmp_path / "var", template.path, workers="2") as service:
         made = [service.call("POST", "/v1/keys", keys["admin"], {"roles": ["his"]}).json for _ in range(2)]
         connections = [service.connect() for _ in range(CONNECTIONS)]
         for number, connection in enumerate(connections):

@@ -30,7 +30,7 @@ class Frozen(Live):
 
 
 async def _suspend(database: Database) -> None:
-    async with database.write() as connection:
+    async with database.write(None) as connection:
         mine = tables.staff.c.staff == SURGEON
         await connection.execute(tables.staff.update().where(mine).values(status="suspended"))
         await changes.append(connection, Change("wahh", "1", "staff", SURGEON, "suspend", people=(SURGEON,)), datetime.now(UTC))

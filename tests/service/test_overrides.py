@@ -262,7 +262,7 @@ async def test_who_may_do_what(queue: Queue) -> None:
 
 
 async def test_a_key_that_is_bound_to_a_person_acts_for_that_person_only(queue: Queue, gateway: Gateway) -> None:
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         hospital = next(iter(gateway.live.hospitals))
         _, mine = await key_store.create(connection, hospital, [key_store.Role.MEDICAL_AFFAIRS], "office", REVIEWER)
         _, theirs = await key_store.create(connection, hospital, [key_store.Role.MEDICAL_AFFAIRS], "office", EXPIRED)
@@ -288,7 +288,7 @@ async def test_whether_who_took_over_is_privileged_is_noted_and_blocks_nothing(q
 @pytest.mark.parametrize(("status", "refused"), [("left", {"report", "takeover", "review"}), ("suspended", {"takeover", "review"})])
 async def test_who_is_not_active_takes_no_part(queue: Queue, gateway: Gateway, status: str, refused: set[str]) -> None:
     number = "100016"
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         await connection.execute(tables.staff.update().where(tables.staff.c.staff == number).values(status=status))
         await connection.execute(
             tables.changes.insert().values(
@@ -334,7 +334,7 @@ async def test_of_two_at_once_one_is_told_that_it_came_second(queue: Queue, clie
 async def test_another_hospitals_overrides_are_not_there(queue: Queue, gateway: Gateway) -> None:
     override = await queue.open()
     row = {"code": "other", "name": "Other", "time_zone": "Asia/Shanghai", "province": "", "settings": b"{}"}
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         await connection.execute(tables.hospitals.insert(), row)
         _, text = await key_store.create(connection, "other", [key_store.Role.ADMIN], "x", None)
         for kind in ("import", "key"):
@@ -385,5 +385,5 @@ async def test_each_step_is_an_entry_of_the_chain_and_is_told_in_its_transaction
 
 
 async def _set(gateway: Gateway, override: str, **values: Any) -> None:
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         await connection.execute(tables.overrides.update().where(tables.overrides.c.id == override).values(**values))

@@ -33,7 +33,7 @@ def queue(client: httpx.AsyncClient, keys: dict[str, str]) -> Queue:
 
 async def put(gateway: Gateway, override: str, **values: Any) -> None:
     """Set columns of an override: what only time can bring about."""
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         await connection.execute(tables.overrides.update().where(tables.overrides.c.id == override).values(**values))
 
 
@@ -129,7 +129,7 @@ async def test_a_review_is_due_in_working_days_across_weekends_and_holidays(queu
     holidays = [today + timedelta(days=n + 1) for n in range(closed_days)]
     hours = msgspec.structs.replace(live.settings.office_hours, holidays=frozenset(holidays))
     settings = msgspec.json.encode(msgspec.structs.replace(live.settings, office_hours=hours))
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         await connection.execute(tables.hospitals.update().values(settings=settings))
         row = {"hospital": live.hospital.code, "at": "", "by": "", "kind": "import", "subject": "", "action": "", "detail": b"null"}
         await connection.execute(tables.changes.insert().values(row))
@@ -315,7 +315,7 @@ async def test_near_misses_of_that_pattern(queue: Queue, gateway: Gateway) -> No
     relaxed = await queue.check(order(EXPIRED, urgency="emergency"), "deny")
     assert (await flags(queue, emergency(case_id=relaxed["case_id"])))[0] == ["denied_before"]
     old = await queue.check(order(EXPIRED), "deny")
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         at = (datetime.now(UTC) - timedelta(minutes=31)).isoformat(timespec="microseconds")
         await connection.execute(tables.decisions.update().where(tables.decisions.c.id == old["decision_id"]).values(at=at))
     assert (await flags(queue, emergency(case_id=old["case_id"])))[0] == ["denied_before"]

@@ -72,7 +72,7 @@ async def test_another_hospitals_decisions_are_not_there(
 ) -> None:
     sent = await record.check(order())
     row = {"code": "other", "name": "Other", "time_zone": "Asia/Shanghai", "province": "", "settings": b"{}"}
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         await connection.execute(tables.hospitals.insert(), row)
         _, text = await key_store.create(connection, "other", [key_store.Role.ADMIN], "his", None)
         await connection.execute(
@@ -181,7 +181,7 @@ async def test_a_case_shows_its_checkpoints_its_standing_and_its_overrides(recor
 async def test_a_cases_standing_tells_what_has_become_of_the_privilege(record: Record, gateway: Gateway) -> None:
     sent = await record.check(order(case_id="S2026/11 17"))
     assert sent["decision"] == "allow"
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         grants = tables.grants
         await connection.execute(grants.update().where(grants.c.staff == PRIVILEGED).values(state="suspended"))
         people = msgspec.json.encode([PRIVILEGED])

@@ -45,7 +45,7 @@ async def test_who_is_unknown_or_has_left_is_not_suspended(call: Call, gateway: 
 
     assert isinstance(gateway, Gateway)
     assert (await call("POST", "/v1/staff/nobody/suspend", BECAUSE)).status_code == 404
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         await connection.execute(tables.staff.update().where(tables.staff.c.staff == SURGEON).values(status="left"))
     for step in ("suspend", "resume"):
         assert (await call("POST", f"/v1/staff/{SURGEON}/{step}", BECAUSE)).status_code == 409

@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator
 from enum import StrEnum
-from typing import IO, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Request, Response
 from fastapi import Query as QueryOf
@@ -18,11 +18,12 @@ from app.api.queries import InstantOrDay, Query, begin_of, end_of
 from app.audit import record_file
 from app.audit.verify import Outside, verify
 from app.audit.workbook import write_workbook
-from app.errors import Overloaded
 from app.imports.exports import MEDIA_TYPES
 from app.store import record
-from app.store.database import Database
 from app.store.keys import Key, Role
+
+if TYPE_CHECKING:
+    from app.main import Gateway
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"])
 
@@ -58,11 +59,9 @@ class Wanted(Query):
 
 @router.get("/verify", summary="Is the record whole, and where not")
 async def verify_record(request: Request, asked: Annotated[Trust, QueryOf()], key: Auditor) -> Response:
-    """Reads the whole record, in pieces between which checks have their turn; one at a time per worker."""
+    """Reads the whole record, in pieces between which checks have their turn; one at a time per worker, by turns of the hospitals."""
     gateway = gateway_of(request)
-    if gateway.verifying.locked():
-        raise Overloaded("另一次核验正在进行 / another verification is running")
-    async with gateway.verifying:
+    async with gateway.verifying.through(key.hospital):
         outside = Outside(gateway.heads, gateway.settings.archives_folder, asked.trust)
         return answer(await verify(gateway.database, outside, key.hospital))
 
@@ -73,26 +72,33 @@ async def export_record(request: Request, asked: Annotated[Wanted, QueryOf()], k
     gateway = gateway_of(request)
     zone = (await gateway.live.hospital(key.hospital)).hospital.time_zone
     since, until = begin_of(asked.since, zone), end_of(asked.until, zone)
-    async with gateway.database.read() as connection:
+    async with gateway.reads.through(key.hospital), gateway.database.read() as connection:
         chosen = await record_file.choose(connection, gateway.heads, key.hospital, since, until)
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         await record.note_read(connection, key, "export", record_file.subject(chosen, asked.form), [])
     name = f"{key.hospital}-record-{chosen.first}-{chosen.last}.{asked.form}"
     headers = {"content-disposition": f'attachment; filename="{name}"'}
     if asked.form is Form.JSONL:
-        return StreamingResponse(_lines(gateway.database, chosen), headers=headers, media_type=record_file.MEDIA_TYPE)
+        return StreamingResponse(_lines(gateway, chosen), headers=headers, media_type=record_file.MEDIA_TYPE)
     # A file without a name, in the folder that only the service reads: it is gone with the answer, also when the process is killed.
     book = tempfile.TemporaryFile(dir=gateway.settings.var_dir)  # noqa: SIM115 — closed by the stream
     try:
-        await write_workbook(gateway.database, chosen, zone, book)
+        async with gateway.files.through(key.hospital):
+            await write_workbook(gateway.database, chosen, zone, book)
     except BaseException:
         book.close()
         raise
     return StreamingResponse(_chunks(book), headers=headers, media_type=MEDIA_TYPES["xlsx"])
 
 
-async def _lines(database: Database, chosen: record_file.Range) -> AsyncIterator[bytes]:
-    async for piece in record_file.pieces(database, chosen):
+async def _lines(gateway: Gateway, chosen: record_file.Range) -> AsyncIterator[bytes]:
+    """A turn for each line: whoever reads slowly holds none meanwhile."""
+    pieces = record_file.pieces(gateway.database, chosen)
+    while True:
+        async with gateway.reads.turn(chosen.hospital):
+            piece = await anext(pieces, None)
+        if piece is None:
+            return
         yield piece.line
 
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi import Query as QueryOf
 
 from app.api.answers import CaseStanding, Rejudged
-from app.api.http import answer, caller, gateway_of
+from app.api.http import answer, gateway_of, reader
 from app.api.orders import decode_order
 from app.api.overrides import override_shown
 from app.api.queries import Query
@@ -31,7 +31,7 @@ async def get_case(
     request: Request,
     case_id: str,
     _asked: Annotated[Query, QueryOf()],
-    key: Annotated[Key, caller(Role.ANESTHESIA, Role.MEDICAL_AFFAIRS, Role.AUDITOR)],
+    key: Annotated[Key, reader(Role.ANESTHESIA, Role.MEDICAL_AFFAIRS, Role.AUDITOR)],
 ) -> Response:
     gateway = gateway_of(request)
     tidy = normalize_text(case_id)
@@ -40,7 +40,7 @@ async def get_case(
         opened = await overrides.of_case(connection, key.hospital, tidy)
     if not found:
         raise NotFound("没有此手术例次 / no such case")
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         await record.note_read(connection, key, "case", tidy, [*(one.id for one in found), *(one.id for one in opened)])
     live, now = await gateway.live.hospital(key.hospital), datetime.now(UTC).isoformat(timespec="microseconds")
     return answer(

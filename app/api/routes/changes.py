@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
-from app.api.http import Page, answer, caller, cursor_of, gateway_of, position_of
+from app.api.http import Page, answer, cursor_of, gateway_of, position_of, reader
 from app.api.office import change_shown
 from app.api.queries import Instant, Paged
 from app.errors import BadInput, FieldError
@@ -16,7 +16,7 @@ from app.store.keys import Key, Role
 
 router = APIRouter(prefix="/v1/changes", tags=["changes"])
 
-Reader = Annotated[Key, caller(Role.MEDICAL_AFFAIRS, Role.AUDITOR)]
+Reader = Annotated[Key, reader(Role.MEDICAL_AFFAIRS, Role.AUDITOR)]
 Version = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 

@@ -36,7 +36,7 @@ async def check_batch(request: Request, key: Annotated[Key, caller(Role.HIS, Rol
 @router.post("/v1/explain", summary="The judgement of a check with every rule that was looked at, not recorded")
 async def explain_check(request: Request, key: Annotated[Key, caller(*ALL_ROLES)]) -> Response:
     authorizer = gateway_of(request).authorizer
-    explanation = await authorizer.explain(await authorizer.order(await read_json_bytes(request), key), key)
+    explanation = await authorizer.explain(authorizer.order(await read_json_bytes(request), key), key)
     decision = explanation.decision
     fields = {name: getattr(decision, name) for name in decision.__struct_fields__}
     return answer(ExplainedDecision(**fields, trace=explanation.trace, passed_over=explanation.passed_over))

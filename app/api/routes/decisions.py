@@ -12,7 +12,7 @@ from fastapi import Query as QueryOf
 from pydantic import Field
 
 from app.api.answers import RecordNote
-from app.api.http import Page, answer, caller, cursor_of, gateway_of, position_of
+from app.api.http import Page, answer, cursor_of, gateway_of, position_of, reader
 from app.api.queries import InstantOrDay, Paged, Query, begin_of, canonical_code, end_of
 from app.authorize import CONFIRM
 from app.engine.codes import normalize_text
@@ -46,7 +46,7 @@ class DecisionFilters(Paged):
 
 
 @router.get("/v1/decisions", summary="Decisions, newest first")
-async def list_decisions(request: Request, asked: Annotated[DecisionFilters, QueryOf()], key: Annotated[Key, caller(*READERS)]) -> Response:
+async def list_decisions(request: Request, asked: Annotated[DecisionFilters, QueryOf()], key: Annotated[Key, reader(*READERS)]) -> Response:
     gateway = gateway_of(request)
     live = await gateway.live.hospital(key.hospital)
     filters = _filters(asked, key, live.hospital.time_zone, live.compiled.catalog.department)
@@ -54,7 +54,7 @@ async def list_decisions(request: Request, asked: Annotated[DecisionFilters, Que
     async with gateway.database.read() as connection:
         found = await record.newest(connection, key.hospital, filters, after, asked.limit + 1)
     page = found[: asked.limit]
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         subject = msgspec.json.encode(filters).decode()
         await record.note_read(connection, key, "decisions", subject, [one.id for one in page])
     last = page[-1] if len(found) > len(page) else None
@@ -63,14 +63,14 @@ async def list_decisions(request: Request, asked: Annotated[DecisionFilters, Que
 
 @router.get("/v1/decisions/{decision_id}", summary="One decision with the order as it was received")
 async def get_decision(
-    request: Request, decision_id: str, _asked: Annotated[Query, QueryOf()], key: Annotated[Key, caller(*READERS)]
+    request: Request, decision_id: str, _asked: Annotated[Query, QueryOf()], key: Annotated[Key, reader(*READERS)]
 ) -> Response:
     gateway = gateway_of(request)
     async with gateway.database.read() as connection:
         found = await record.one(connection, key.hospital, decision_id, _only_client(key))
     if found is None:
         raise NotFound("没有此核查记录 / no such decision")
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         await record.note_read(connection, key, "decision", decision_id, [found.id])
     return answer(as_sent(found, with_order=True))
 

@@ -34,7 +34,7 @@ async def export_file(
     if kind not in IMPORT_KINDS:
         raise NotFound(f"没有此类导出 / no export of {kind[:64]!r}; there are {', '.join(IMPORT_KINDS)}")
     gateway = gateway_of(request)
-    async with gateway.files:
+    async with gateway.files.through(key.hospital):
         async with gateway.database.read() as connection:
             current = await read_current(connection, key.hospital, needed_tables(kind))
         made = await asyncio.to_thread(export, kind, current, asked.form)

@@ -8,7 +8,7 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from app.api.http import Page, answer, caller, cursor_of, gateway_of, position_of, read_json
+from app.api.http import Page, answer, caller, cursor_of, gateway_of, position_of, read_json, reader
 from app.api.office import Because, NewGrant, Renewed, author_of, grant_changed, grant_shown, grant_stopped
 from app.api.queries import Paged
 from app.engine.codes import MalformedCode, normalize_procedure
@@ -21,6 +21,7 @@ from app.store.keys import Key, Role
 router = APIRouter(prefix="/v1/grants", tags=["grants"])
 
 Office = Annotated[Key, caller(Role.MEDICAL_AFFAIRS)]
+Reader = Annotated[Key, reader(Role.MEDICAL_AFFAIRS)]
 
 
 class GrantsAsked(Paged):
@@ -33,7 +34,7 @@ class GrantsAsked(Paged):
 
 
 @router.get("", summary="List grants by staff number, filtered")
-async def list_grants(request: Request, asked: Annotated[GrantsAsked, Query()], key: Office) -> Response:
+async def list_grants(request: Request, asked: Annotated[GrantsAsked, Query()], key: Reader) -> Response:
     wanted = store.Filter(asked.staff, None if asked.scope is None else _spellings(asked.scope), asked.scope_type, asked.state)
     async with gateway_of(request).database.read() as connection:
         found = await store.page(connection, key.hospital, wanted, _position(asked.cursor), asked.limit + 1)
@@ -43,7 +44,7 @@ async def list_grants(request: Request, asked: Annotated[GrantsAsked, Query()], 
 
 
 @router.get("/{grant_id}", summary="One grant")
-async def one_grant(request: Request, key: Office, grant_id: str) -> Response:
+async def one_grant(request: Request, key: Reader, grant_id: str) -> Response:
     async with gateway_of(request).database.read() as connection:
         stored = await store.find(connection, key.hospital, grant_id)
     if stored is None:

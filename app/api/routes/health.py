@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
+from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import text
@@ -29,17 +30,21 @@ async def alive() -> Response:
     return answer({"status": "ok"})
 
 
-@router.get("/readyz", summary="Ready to be sent checks, and how each dependency is", dependencies=[operations()])
-async def ready(request: Request) -> Response:
-    """503 when the store does not answer, or when there is no hospital to judge for."""
+@router.get(
+    "/readyz",
+    summary="Ready to be sent checks, and how each dependency is",
+)
+async def ready(request: Request, only: Annotated[str | None, operations()]) -> Response:
+    """503 when the store does not answer, or when there is no hospital to judge for. By key, other hospitals are left out."""
     gateway = gateway_of(request)
     store = await _store(gateway.database)
     now = datetime.now(UTC)
     matrix = tuple(
         HospitalReadiness(code, live.version, live.as_of, round(max(0.0, (now - live.as_of).total_seconds()), 3))
         for code, live in sorted(gateway.live.hospitals.items())
+        if only is None or code == only
     )
-    known = bool(gateway.live.codes)
+    known = bool(gateway.live.settings)
     hospitals = Dependency("up" if known else "down", 0.0, "" if known else "no hospital: surgate import PACK_DIR")
     seals = Dependency("down" if gateway.heads.failing else "up", 0.0, gateway.heads.failing)
     is_ready = store.status == "up" and known

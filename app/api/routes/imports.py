@@ -52,14 +52,15 @@ async def import_file(
     if kind not in IMPORT_KINDS:
         raise NotFound(f"没有此类导入 / no import of {kind[:64]!r}; there are {', '.join(IMPORT_KINDS)}")
     author = acting_person(key, asked.by) if asked.by or key.staff else key.client
-    data = await read_upload(request, ZIP_TYPES if kind == PACK else TOML_TYPES if kind == TECHNOLOGIES else TABLE_TYPES)
     job = Job(key.hospital, kind, author, asked.mode, asked.dry_run, asked.confirm, asked.reason, asked.document_no)
     gateway = gateway_of(request)
-    try:
-        async with gateway.files:
-            return answer(await run(gateway.database, job, _reader(kind, data)))
-    except PackError as error:
-        raise bad_file(error) from None
+    with gateway.files.place(key.hospital):
+        data = await read_upload(request, ZIP_TYPES if kind == PACK else TOML_TYPES if kind == TECHNOLOGIES else TABLE_TYPES)
+        try:
+            async with gateway.files.turn(key.hospital):
+                return answer(await run(gateway.database, job, _reader(kind, data)))
+        except PackError as error:
+            raise bad_file(error) from None
 
 
 def _reader(kind: str, data: bytes) -> Callable[[Current], Content]:

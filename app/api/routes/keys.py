@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
-from app.api.http import Page, answer, caller, cursor_of, gateway_of, position_of, read_json
+from app.api.http import Page, answer, caller, cursor_of, gateway_of, position_of, read_json, reader
 from app.api.queries import Paged
 from app.errors import BadInput, FieldError, NotFound
 from app.store import changes
@@ -18,6 +18,7 @@ from app.store.keys import Key, Role
 router = APIRouter(prefix="/v1/keys", tags=["keys"])
 
 Admin = Annotated[Key, caller(Role.ADMIN)]
+Reader = Annotated[Key, reader(Role.ADMIN)]
 
 
 class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,7 +56,7 @@ class Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @router.get("", summary="List the hospital's keys, oldest first")
-async def list_keys(request: Request, asked: Annotated[Paged, Query()], key: Admin) -> Response:
+async def list_keys(request: Request, asked: Annotated[Paged, Query()], key: Reader) -> Response:
     after = _position(asked.cursor)
     async with gateway_of(request).database.read() as connection:
         mine = await store.load(connection, key.hospital)
@@ -69,7 +70,7 @@ async def list_keys(request: Request, asked: Annotated[Paged, Query()], key: Adm
 async def create_key(request: Request, key: Admin) -> Response:
     body = await read_json(request, NewKey)
     database = gateway_of(request).database
-    async with database.write() as connection:
+    async with database.write(key.hospital) as connection:
         await store.check_holder(connection, key.hospital, body.client, body.staff)
         made, text = await store.create(connection, key.hospital, body.roles, body.client, body.staff)
         seq = await changes.append(connection, store.change_of(made, key.staff or key.client, "create"), datetime.now(UTC))
@@ -80,7 +81,7 @@ async def create_key(request: Request, key: Admin) -> Response:
 @router.delete("/{key_id}", summary="Revoke a key: no worker lets it in any more when this returns")
 async def revoke_key(request: Request, key: Admin, key_id: str) -> Response:
     database = gateway_of(request).database
-    async with database.write() as connection:
+    async with database.write(key.hospital) as connection:
         if not await store.revoke(connection, key.hospital, key_id):
             raise NotFound(f"没有密钥 / no key {key_id[:64]}")
         revoked = next(one for one in await store.load(connection, key.hospital) if one.id == key_id)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi import Query as QueryOf
 
 from app.api.answers import NotificationShown
-from app.api.http import Page, answer, caller, cursor_of, gateway_of, position_of
+from app.api.http import Page, answer, caller, cursor_of, gateway_of, position_of, reader
 from app.api.queries import Paged
 from app.cache.live import LiveHospital
 from app.errors import BadInput, Conflict, FieldError, NotFound
@@ -31,7 +31,7 @@ class NotificationsAsked(Paged):
 
 @router.get("", summary="Messages to the medical affairs office, newest first")
 async def list_notifications(
-    request: Request, asked: Annotated[NotificationsAsked, QueryOf()], key: Annotated[Key, caller(Role.MEDICAL_AFFAIRS, Role.OPS)]
+    request: Request, asked: Annotated[NotificationsAsked, QueryOf()], key: Annotated[Key, reader(Role.MEDICAL_AFFAIRS, Role.OPS)]
 ) -> Response:
     gateway = gateway_of(request)
     before = _before(asked.cursor)
@@ -49,7 +49,7 @@ async def retry_notification(
     key: Annotated[Key, caller(Role.MEDICAL_AFFAIRS)],
 ) -> Response:
     gateway = gateway_of(request)
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(key.hospital) as connection:
         now = datetime.now(UTC).isoformat(timespec="microseconds")
         revived = await outbox.revive(connection, key.hospital, number, now)
         found = await outbox.one(connection, key.hospital, number)

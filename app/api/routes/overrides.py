@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi import Query as QueryOf
 from pydantic import Field
 
-from app.api.http import Page, answer, caller, cursor_of, gateway_of, position_of, read_json
+from app.api.http import Page, answer, caller, cursor_of, gateway_of, position_of, read_json, reader
 from app.api.overrides import OverrideInFull, Report, Review, Takeover, actor_of, override_in_full, override_shown, told_to, words
 from app.api.queries import InstantOrDay, Paged, begin_of, end_of
 from app.engine.codes import normalize_text
@@ -26,6 +26,7 @@ from app.store.keys import Key, Role
 router = APIRouter(prefix="/v1/overrides", tags=["overrides"])
 
 Office = Annotated[Key, caller(Role.ANESTHESIA, Role.MEDICAL_AFFAIRS)]
+Reader = Annotated[Key, reader(Role.ANESTHESIA, Role.MEDICAL_AFFAIRS)]
 Reviewer = Annotated[Key, caller(Role.MEDICAL_AFFAIRS)]
 Text = Annotated[str | None, Field(min_length=1, max_length=64)]
 YesOrNo = Literal["true", "false"] | None
@@ -46,7 +47,7 @@ class OverrideFilters(Paged):
 
 
 @router.get("", summary="Overrides, newest first")
-async def list_overrides(request: Request, asked: Annotated[OverrideFilters, QueryOf()], key: Office) -> Response:
+async def list_overrides(request: Request, asked: Annotated[OverrideFilters, QueryOf()], key: Reader) -> Response:
     gateway = gateway_of(request)
     live = await gateway.live.hospital(key.hospital)
     filters = _filters(asked, live.hospital.time_zone, live.compiled.catalog.department)
@@ -54,16 +55,16 @@ async def list_overrides(request: Request, asked: Annotated[OverrideFilters, Que
     async with gateway.database.read() as connection:
         found = await store.newest(connection, key.hospital, filters, now, after, asked.limit + 1)
     page = found[: asked.limit]
-    async with gateway.database.write() as connection:
+    async with gateway.database.write(None) as connection:
         await record.note_read(connection, key, "overrides", msgspec.json.encode(filters).decode(), [one.id for one in page])
     last = page[-1] if len(found) > len(page) else None
     return answer(Page([override_shown(live, one, now) for one in page], None if last is None else cursor_of((last.at, last.id))))
 
 
 @router.get("/{override_id}", summary="One override with all that was done, who took part and who may take over")
-async def get_override(request: Request, override_id: str, key: Office) -> Response:
+async def get_override(request: Request, override_id: str, key: Reader) -> Response:
     shown = await _in_full(request, key, override_id)
-    async with gateway_of(request).database.write() as connection:
+    async with gateway_of(request).database.write(None) as connection:
         await record.note_read(connection, key, "override", override_id, [shown.id])
     return answer(shown)
 

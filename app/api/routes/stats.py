@@ -26,7 +26,7 @@ from app.api.answers import (
     SurgeonCount,
     SurgeonOverrides,
 )
-from app.api.http import answer, caller, gateway_of
+from app.api.http import answer, gateway_of, reader
 from app.api.queries import Day, Query
 from app.cache.live import LiveHospital
 from app.engine.reasons import PRECEDENCE
@@ -52,7 +52,7 @@ class StatsAsked(Query):
 
 @router.get("/v1/stats", summary="Decisions per day, department, surgeon and reason; overrides and their reviews")
 async def get_stats(
-    request: Request, asked: Annotated[StatsAsked, QueryOf()], key: Annotated[Key, caller(Role.OPS, Role.MEDICAL_AFFAIRS)]
+    request: Request, asked: Annotated[StatsAsked, QueryOf()], key: Annotated[Key, reader(Role.OPS, Role.MEDICAL_AFFAIRS)]
 ) -> Response:
     gateway = gateway_of(request)
     live = await gateway.live.hospital(key.hospital)

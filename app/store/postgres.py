@@ -1,0 +1,60 @@
+"""PostgreSQL for more than one machine: bounded pools, time-outs, and which isolation a transaction has."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+APPLICATION = "surgate"
+RECYCLE_SECONDS = 1800
+"""Connections are made anew after that time, so that a fail-over or a change of settings reaches all of them."""
+
+
+class Limits(NamedTuple):
+    """What a worker may take of the server, and for how long. Times are in seconds."""
+
+    connections: int = 10
+    connect: float = 3.0
+    statement: float = 60.0
+    lock: float = 10.0
+    idle_in_transaction: float = 10.0
+
+
+def engine(url: str, limits: Limits) -> AsyncEngine:
+    """The pool of connections."""
+    settings = {
+        "application_name": APPLICATION,
+        "statement_timeout": _milliseconds(limits.statement),
+        "lock_timeout": _milliseconds(limits.lock),
+        # A worker that was frozen in the middle of a transaction holds its locks no longer than that.
+        "idle_in_transaction_session_timeout": _milliseconds(limits.idle_in_transaction),
+        "jit": "off",  # compiling costs more than our small statements take
+        "synchronous_commit": "on",
+        "timezone": "UTC",
+    }
+    return create_async_engine(
+        url,
+        hide_parameters=True,
+        pool_size=limits.connections,
+        max_overflow=0,
+        pool_timeout=limits.connect,
+        pool_recycle=RECYCLE_SECONDS,
+        pool_use_lifo=True,  # what is not needed stays idle and is given back by the server's or a proxy's own time-out
+        connect_args={"timeout": limits.connect, "server_settings": settings},
+    )
+
+
+def reader(made: AsyncEngine) -> AsyncEngine:
+    """The same pool for transactions that read: each sees one state throughout, and can write nothing."""
+    return made.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+
+def writer(made: AsyncEngine) -> AsyncEngine:
+    """The same pool for transactions that write: each statement sees what was committed before it, so that who waited for a lock sees what its
+    holder did."""
+    return made.execution_options(isolation_level="READ COMMITTED")
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(round(seconds * 1000))
