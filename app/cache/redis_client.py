@@ -45,7 +45,7 @@ def connect(address: Address, timeout_seconds: float) -> Client:
     options = _options(address, timeout_seconds)
     if address.kind == "cluster":
         nodes = [ClusterNode(host, port, **_security(address)) for host, port in address.hosts]
-        cluster: Client = RedisCluster(startup_nodes=nodes, cluster_error_retry_attempts=1, **options)
+        cluster: Client = RedisCluster(startup_nodes=nodes, **options)
         return cluster
     options |= {"db": address.database}
     if address.kind == "sentinel":

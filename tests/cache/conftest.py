@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -24,9 +25,9 @@ from app.store.changes import Change
 from app.store.database import Database
 from app.telemetry.meters import Meters
 from tests.servers import Redis, redis
-from tests.service.conftest import anyio_backend, keys_fixture, settings, store_template, template
+from tests.service.conftest import Template, anyio_backend, template
 
-__all__ = ["anyio_backend", "keys_fixture", "settings", "store_template", "template"]
+__all__ = ["anyio_backend", "template"]
 
 HOSPITAL, SURGEON, OTHER = "wahh", "100302", "100007"
 GIVE_UP_SECONDS = 60.0
@@ -85,6 +86,13 @@ def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     if "impatient" not in request.fixturenames:
         monkeypatch.setattr(redis_client, "TIMEOUT_SECONDS", GIVE_UP_SECONDS)
         monkeypatch.setattr(redis_feed, "TIMEOUT_SECONDS", GIVE_UP_SECONDS)
+
+
+@pytest.fixture
+def settings(template: Template, tmp_path: Path) -> Settings:
+    """Settings of a store of the test's own."""
+    shutil.copytree(template.path.parent, tmp_path, dirs_exist_ok=True)
+    return Settings(var_dir=tmp_path)
 
 
 @pytest.fixture

@@ -101,13 +101,13 @@ async def test_redis_set_back_to_an_older_dump_is_not_believed(settings: Setting
             first = await workers.start("first")
             await until(lambda: complete(first))
             server.call("SAVE")
-            shutil.copy(tmp_path / "redis" / "dump.rdb", tmp_path / "older.rdb")
+            shutil.copy(server.folder / "dump.rdb", tmp_path / "older.rdb")
             seq = await change(first.database, "staff", (SURGEON,), status(SURGEON, "suspended"))
             await first.live.look()
             await changes.in_force(first.database, seq)
             await until(lambda: complete(first))
         server.kill()
-        shutil.copy(tmp_path / "older.rdb", tmp_path / "redis" / "dump.rdb")
+        shutil.copy(tmp_path / "older.rdb", server.folder / "dump.rdb")
         server.start()
         assert server.call("HLEN", PEOPLE) != "0"
         async with working(settings, server.url()) as workers:
