@@ -62,8 +62,10 @@ class Gateway:
         self.shared_metrics = shared_metrics
         worker = f"{os.getpid()}-{os.urandom(4).hex()}"
         self.database, self.heads = open_store(settings, self.meters, enqueued=lambda: self.deliverer.wake())
-        relay = None if settings.redis_address is None else Relay(self.database, settings.redis_address, worker, self.meters)
-        self.live = Live(self.database, worker, settings.lease_seconds, settings.follow_seconds, self.meters, relay, settings.memory_grants)
+        self.relay = None if settings.redis_address is None else Relay(self.database, settings.redis_address, worker, self.meters)
+        self.live = Live(
+            self.database, worker, settings.lease_seconds, settings.follow_seconds, self.meters, self.relay, settings.memory_grants
+        )
         self.sealer = Sealer(self.database, self.heads, worker, settings.seal_seconds, self.meters)
         self.breaker = Breaker(self.database, settings.reach_seconds, self.meters)
         self.journal = Journal(settings.journal_folder, self.meters)

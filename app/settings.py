@@ -63,7 +63,7 @@ class Settings(BaseModel):
     reach_seconds: Annotated[
         float,
         Field(
-            gt=0, le=30, description="How long the database may take for a check, before it goes on without: its record into the journal"
+            gt=0, le=60, description="How long the database may take for a check, before it goes on without: its record into the journal"
         ),
     ] = 1.0
     max_waiting_checks: Annotated[
@@ -83,6 +83,18 @@ class Settings(BaseModel):
     notify_timeout_seconds: Annotated[
         float, Field(gt=0, le=60, description="How long one try of a notification may take, before it counts as failed")
     ] = 10.0
+    max_connections: Annotated[
+        int, Field(ge=1, le=100_000, description="Connections at once, per worker; less where the system allows less files")
+    ] = 4000
+    head_seconds: Annotated[
+        float, Field(gt=0, le=600, description="How long the head of a request may take to come, and the first one")
+    ] = 10.0
+    body_seconds: Annotated[
+        float, Field(gt=0, le=600, description="How long the body of a request may take to come, and one more second for each 16 KiB")
+    ] = 20.0
+    send_seconds: Annotated[float, Field(gt=0, le=600, description="How long a client may take nothing of an answer that waits for it")] = (
+        30.0
+    )
     stop_seconds: Annotated[int, Field(ge=1, le=600, description="How long a stop waits for the requests in flight")] = 15
     ops_networks: Annotated[
         str, Field(description="Networks, by commas, that may read /readyz and /metrics without a key; loopback always may")

@@ -217,6 +217,7 @@ class Proxy:
 
         self._loop.call_soon_threadsafe(end)
         self._thread.join(10)
+        self._loop.close()
 
     def _drop(self) -> None:
         for writer in list(self._writers):

@@ -289,11 +289,21 @@ class Alive(Value, frozen=True):
     status: Literal["ok"]
 
 
+class JournalBacklog(Value, frozen=True):
+    """Decisions of this node that wait for the database; when the first of them was judged; how many were set aside since the database refuses them or
+    nobody can read them."""
+
+    waiting: int
+    oldest_at: Instant | None
+    refused: int
+
+
 class Readiness(Value, frozen=True):
-    """Whether this worker may be sent checks, and how each thing that it depends on is."""
+    """Whether this worker may be sent checks, and how each thing that it depends on is. `degraded`: it answers without one of them."""
 
     status: Literal["ready", "not_ready"]
     degraded: bool
     dependencies: Mapping[str, Dependency]
     matrix: tuple[HospitalReadiness, ...]
     waiting: int
+    journal: JournalBacklog

@@ -35,6 +35,8 @@ _KINDS: tuple[tuple[type[Exception], int, str, str], ...] = (
     (SQLAlchemyError, 503, "store", "数据库暂不可用，请重试 / The store is not available now, try again"),
 )
 _BY_STATUS = {
+    400: ("malformed-http", "不是有效的HTTP请求 / Not a valid HTTP request"),
+    408: ("timeout", "请求未及时发完 / The request did not come in its time"),
     404: ("not-found", "不存在 / Not found"),
     405: ("method", "不支持的方法 / Method not allowed"),
 }

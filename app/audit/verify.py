@@ -53,7 +53,8 @@ async def verify(database: Database, outside: Outside, hospital: str) -> Verific
         keyring = Keyring(await _keys(connection), outside.trusted)
         archives = await _archives(connection, hospital)
         walk = Walk(findings, 0, chain.GENESIS)
-        parts = _Parts(connection, findings, walk, SealWalk(findings, keyring, head, log), outside.archives)
+        seals = SealWalk(findings, keyring, head, log, alone=database.embedded)
+        parts = _Parts(connection, findings, walk, seals, outside.archives)
         for key in keyring.doubtful:
             findings.add("key_not_vouched", ref=key)
         for archive in archives:

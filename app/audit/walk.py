@@ -63,8 +63,10 @@ class Walk:
 class SealWalk:
     """Seals of the database, of the log and the head, held against the entries that pass by."""
 
-    def __init__(self, findings: Findings, keyring: Keyring, head: Seal | None, log: Iterable[Line]) -> None:
+    def __init__(self, findings: Findings, keyring: Keyring, head: Seal | None, log: Iterable[Line], *, alone: bool) -> None:
+        """`alone`: nobody but this node writes to the database; otherwise each node has a head and a log of its own, of what it has sealed itself."""
         self._findings = findings
+        self._alone = alone
         self._keyring = keyring
         self._head = head
         self._log = _Ahead(findings, log)
@@ -83,12 +85,19 @@ class SealWalk:
         self._compare(kept, logged)
         head = [self._head] if self._head is not None and self._head.number in hashes else []
         for seal in sorted({*kept, *logged, *head}, key=lambda seal: (seal.number, self._keyring.positions.get(seal.key, -1))):
-            if self._counts(seal, is_head=seal in head) and seal.number in hashes:
+            if not self._counts(seal, is_head=seal in head):
+                continue
+            if seal not in head and (self._alone or seal in logged):
+                self._furthest = max(self._furthest, seal.number)
+            if seal.number in hashes:
                 self._match(seal, hashes[seal.number])
 
     def end(self, last: int, kept: Sequence[Seal]) -> None:
         """No more entries. `kept`: seals of the database for entries after the last one."""
-        furthest = max((seal.number for seal in itertools.chain(kept, self._log.until(None)) if self._counts(seal)), default=0)
+        logged = list(self._log.until(None))
+        counted = [seal for seal in itertools.chain(kept, logged) if self._counts(seal)]
+        furthest = max((seal.number for seal in counted), default=0)
+        self._furthest = max([self._furthest, *(seal.number for seal in counted if self._alone or seal in logged)])
         if self._head is not None and self._head.number > last and self._counts(self._head, is_head=True):
             furthest = max(furthest, self._head.number)
         if furthest > last:
@@ -113,19 +122,19 @@ class SealWalk:
         if position < self._position or (is_head and seal.key != self._keyring.newest):
             self._findings.add("seal_key_retired", seal.number, ref=seal.key)
         self._position = max(position, self._position) if not is_head else self._position
-        if not is_head:
-            self._furthest = max(self._furthest, seal.number)
         return True
 
     def _compare(self, kept: Sequence[Seal], logged: Sequence[Seal]) -> None:
-        """The log against the database. The log's last seal may be missing in the database: a crash came between."""
+        """The log against the database. The log's last seal may be missing in the database: a crash came between. Two nodes may each have sealed the
+        same entry, at different times: the database keeps one of the two."""
+        logged_as, kept_as = ({(seal.number, seal.key, seal.hash) for seal in seals} for seals in (logged, kept))
         for seal in kept:
-            if seal not in logged:
+            if self._alone and (seal.number, seal.key, seal.hash) not in logged_as:
                 self._findings.add("seal_log_missing", seal.number, ref=seal.key)
         for seal in logged:
             if self._unkept is not None:
                 self._findings.add("seal_removed", self._unkept.number, ref=self._unkept.key)
-            self._unkept = None if seal in kept else seal
+            self._unkept = None if (seal.number, seal.key, seal.hash) in kept_as else seal
 
 
 class _Ahead:

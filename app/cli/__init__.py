@@ -8,6 +8,7 @@ import click
 
 from app.cli.audit import audit
 from app.cli.doctor import doctor
+from app.cli.journal import journal
 from app.cli.keys import keys
 from app.cli.orders import check, explain_command, validate
 from app.cli.serve import serve
@@ -24,5 +25,5 @@ def main() -> None:
     os.umask(PRIVATE)
 
 
-for command in (serve, check, explain_command, validate, import_command, migrate_command, keys, audit, doctor):
+for command in (serve, check, explain_command, validate, import_command, migrate_command, keys, audit, journal, doctor):
     main.add_command(command)

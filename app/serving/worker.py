@@ -16,6 +16,7 @@ from types import FrameType
 import uvicorn
 
 from app.main import Gateway
+from app.serving.protocol import limits_of, protocol_of
 from app.settings import Settings, read_settings
 from app.telemetry.logs import configure
 from app.telemetry.memory import Memory
@@ -62,7 +63,7 @@ def config_of(settings: Settings, gateway: Gateway) -> uvicorn.Config:
     """How uvicorn serves a gateway."""
     return uvicorn.Config(
         gateway,
-        http="httptools",
+        http=protocol_of(limits_of(settings), gateway.meters),
         ws="none",
         lifespan="on",
         log_config=None,

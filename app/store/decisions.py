@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -39,6 +40,11 @@ _log = logging.getLogger("surgate.record")
 MAX_GROUP = 256
 """Records in one transaction, and look-ups in one query."""
 
+SLOWER_EACH_SECOND = 0.02
+LONGEST_PAUSE_SECONDS = 0.25
+"""While the journal is drained, groups that go into it are held apart, the longer it lasts the more: the journal takes decisions faster than the
+database, and would never be empty under load."""
+
 
 class Ledger:
     """The group-commit writer and reader of one worker. `start` it before use and `stop` it at the end: what waits is then written.
@@ -54,6 +60,7 @@ class Ledger:
         self._records: FairQueue[tuple[Record, asyncio.Future[Earlier | None]]] = FairQueue(lambda waiting: waiting[0].key.hospital)
         self._lookups: FairQueue[tuple[RequestKey, str, asyncio.Future[Before]]] = FairQueue(lambda waiting: waiting[0].hospital)
         self._tasks: list[asyncio.Task[None]] = []
+        self._draining_since: float | None = None
 
     def start(self) -> None:
         """Begin to write and to read."""
@@ -102,6 +109,17 @@ class Ledger:
                     future.set_exception(clash)
                 else:
                     future.set_result(clash)
+            if (pause := self._pause()) > 0.0:
+                await asyncio.sleep(pause)
+
+    def _pause(self) -> float:
+        """How long the next group is to wait, in seconds."""
+        if not self._breaker.closed or not self._journal.waiting:
+            self._draining_since = None
+            return 0.0
+        now = time.monotonic()
+        self._draining_since = self._draining_since or now
+        return min(LONGEST_PAUSE_SECONDS, SLOWER_EACH_SECOND * (now - self._draining_since))
 
     async def _keep(self, records: Sequence[Record]) -> Mapping[str, Refused]:
         """Keep a group in the database, or else in the journal. By record id: why one was not kept."""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -36,6 +36,8 @@ NOTE_SECONDS = 1.0
 """The same for what may be left undone."""
 
 SEGMENT, RESERVE = ".segment", ".reserve"
+SPARE_NAMES = ("spare", "reserve")
+"""Files whose room is given and that are not in use yet: the next one, and the one for emergencies."""
 
 Refused = Earlier | CaseTaken | NotRecorded
 """Why a decision was not kept: its request has another one, its case another patient, or there is no room."""
@@ -64,6 +66,7 @@ class Journal:
         self._before: JournalFile | None = None
         self._synced = 0
         self._busy = False
+        self._without_room: set[Path] = set()
         # Locks of a file are held by who opened it: the loop, the thread and the drain each hold one of their own, which keep each other out.
         self._of_loop, self._of_thread = FolderLock(folder / "lock"), FolderLock(folder / "lock")
         self._thread = ThreadPoolExecutor(1, "surgate-journal")
@@ -349,11 +352,11 @@ class Journal:
 
     @property
     def _spare(self) -> Path:
-        return self.folder / "spare"
+        return self.folder / SPARE_NAMES[0]
 
     @property
     def _reserve(self) -> Path:
-        return self.folder / "reserve"
+        return self.folder / SPARE_NAMES[1]
 
     def _provide(self) -> None:
         """Give room to the spare file and to the reserve where they are gone."""
@@ -361,7 +364,11 @@ class Journal:
             try:
                 self._provide_one(path)
             except OSError as error:
-                _log.error("journal: no room can be given to %s: %s", path.name, error.strerror)
+                if path not in self._without_room:
+                    _log.error("journal: no room can be given to %s: %s", path.name, error.strerror)
+                self._without_room.add(path)
+            else:
+                self._without_room.discard(path)
 
     def _provide_one(self, path: Path) -> None:
         if not path.exists():
@@ -433,6 +440,34 @@ class Journal:
             _log.critical("journal: file %d cannot be ended: %s", self._number, error.strerror)
         self._leave()
         self._position, self._index, self._voids, self._number = None, Index(), {}, 0
+
+
+class Content(NamedTuple):
+    """What a journal holds, read from outside: decisions, oldest first, and how many places cannot be read."""
+
+    records: list[Record]
+    unreadable: int
+
+
+def read_journal(folder: Path) -> Content:
+    """Read a journal that others may be writing. What is being written at its end is not looked at. Raises `OSError`."""
+    records, unreadable = [], 0
+    for path in segments(folder).values():
+        file = JournalFile.open(path)
+        try:
+            for found in file.frames():
+                if isinstance(found, Damage):
+                    unreadable += 0 if found.torn else 1
+                elif found.kind is Kind.END:
+                    break
+                elif found.kind is Kind.RECORD:
+                    try:
+                        records.append(decode(found.content))
+                    except msgspec.DecodeError:
+                        unreadable += 1
+        finally:
+            file.close()
+    return Content(records, unreadable)
 
 
 def segments(folder: Path) -> dict[int, Path]:

@@ -52,6 +52,12 @@ REQUESTS = Family("surgate_http_requests", "counter", "Requests answered", ("met
 REQUEST_SECONDS = Family(
     "surgate_http_request_seconds", "histogram", "Time from a request's head to the end of its answer", ("route",), SECONDS
 )
+CONNECTIONS_CUT = Family(
+    "surgate_connections_cut",
+    "counter",
+    "Connections refused or broken off: too many (full), a request's head or body that did not come, an answer that was not taken (unread)",
+    ("why",),
+)
 IN_FLIGHT = Family("surgate_http_requests_in_flight", "gauge", "Requests that are being answered")
 MATRIX_VERSION = Family(
     "surgate_matrix_version", "gauge", "Version of the grant matrix that the worker judges by; 0: not in memory", ("hospital",)
@@ -117,6 +123,7 @@ FAMILIES = (
     WAITING,
     REQUESTS,
     REQUEST_SECONDS,
+    CONNECTIONS_CUT,
     IN_FLIGHT,
     MATRIX_VERSION,
     MATRIX_CONFIRMED,

@@ -142,6 +142,7 @@ class Meters:
         self._outbox: dict[tuple[str, str], Gauge] = {}
         self._notified: dict[tuple[str, str], Counter] = {}
         self._decisions: dict[tuple[str, str], Counter] = {}
+        self._cut: dict[str, Counter] = {}
         self._admissions: dict[tuple[str, bool], Counter] = {}
         self._reasons: dict[str, Counter] = {}
         self._versions: dict[str, Gauge] = {}
@@ -163,6 +164,13 @@ class Meters:
         if counter is None:
             outcome = "admitted" if admitted else "shed"
             counter = self._admissions[rank, admitted] = Counter(self.memory, families.ADMISSIONS, str(rank), outcome)
+        counter.add()
+
+    def connection_cut(self, why: str) -> None:
+        """A connection was refused or broken off."""
+        counter = self._cut.get(why)
+        if counter is None:
+            counter = self._cut[why] = Counter(self.memory, families.CONNECTIONS_CUT, why)
         counter.add()
 
     def count(self, decision: Decision) -> None:

@@ -26,7 +26,11 @@ class Worker:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "uvicorn", "app.main:create_app", "--factory", "--port", str(port), "--log-level", "warning"]
-        settings = {"SURGATE_DATABASE_URL": f"sqlite+aiosqlite:///{store}", "SURGATE_VAR_DIR": str(store.parent)}
+        settings = {
+            "SURGATE_DATABASE_URL": f"sqlite+aiosqlite:///{store}",
+            "SURGATE_VAR_DIR": str(store.parent),
+            "SURGATE_REACH_SECONDS": "60",
+        }
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SURGATE_")}
         self._log = log
         with log.open("wb") as out:

@@ -16,7 +16,7 @@ from app.errors import Overloaded
 from app.events.feed import MAX_OF_ONE_KEY, Feed
 from app.main import MAX_FILES_IN_LINE, MAX_READS_IN_LINE, Gateway
 from app.settings import Settings
-from app.store import decided
+from app.store import decided, decisions
 from app.store.keys import Key
 from tests.notify.receiver import until
 from tests.service.conftest import bearer

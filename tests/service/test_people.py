@@ -167,7 +167,7 @@ async def test_ready_tells_of_every_dependency_and_the_matrix(client: httpx.Asyn
     assert datetime.fromisoformat(state["matrix"][0]["as_of"]) <= datetime.now(UTC)
 
 
-async def test_without_a_hospital_or_a_store_it_is_not_ready(
+async def test_without_a_hospital_it_is_not_ready_and_without_its_store_degraded(
     client: httpx.AsyncClient, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gateway.live, "settings", {})
@@ -180,5 +180,7 @@ async def test_without_a_hospital_or_a_store_it_is_not_ready(
 
     monkeypatch.setattr(gateway.database, "read", broken)
     answered = await client.get("/readyz")
-    assert (answered.status_code, answered.json()["dependencies"]["store"]["status"]) == (503, "down")
+    assert (answered.status_code, answered.json()["dependencies"]["store"]["status"]) == (200, "down")
+    assert answered.json()["degraded"]
+    assert answered.json()["journal"] == {"waiting": 0, "oldest_at": None, "refused": 0}
     assert (await client.get("/healthz")).status_code == 200

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +68,7 @@ class Worker:
         """The database answers again, and the worker has noticed."""
         self.database.failing = False
         self.database.go_on()
-        while not self.breaker.closed:
-            await asyncio.sleep(0.02)
+        await _until(lambda: self.breaker.closed)
 
     async def rows(self, column: str = "id", table: str = "decisions") -> list[Any]:
         asked = tables.metadata.tables[table]
@@ -295,13 +294,11 @@ async def test_it_drains_by_itself_while_both_workers_are_busy(worker: Worker, s
     await asyncio.sleep(0.3)
     await worker.back()
     await sibling.back()
-    while await worker.journal.holds() or await sibling.journal.holds():
-        await asyncio.sleep(0.02)
+    await _until(lambda: worker.journal.waiting + sibling.journal.waiting == 0)
     await asyncio.sleep(0.2)
     stop.set()
     answered += sum(await asyncio.gather(*busy))
-    while await worker.journal.holds() or await sibling.journal.holds():
-        await asyncio.sleep(0.02)
+    await _until(lambda: worker.journal.waiting + sibling.journal.waiting == 0)
     ids = await worker.rows()
     assert len(ids) == len(set(ids)) == answered
     assert len(segments(worker.journal.folder)) == 1
@@ -324,6 +321,11 @@ async def test_where_nothing_can_be_written_nobody_is_answered(worker: Worker, m
     monkeypatch.setattr(JournalFile, "write", broken)
     with pytest.raises(NotRecorded):
         await worker.record(a_record("R1"))
+
+
+async def _until(true: Callable[[], bool]) -> None:
+    while not true():  # noqa: ASYNC110 - what is waited for has no event to tell of it
+        await asyncio.sleep(0.02)
 
 
 async def _chained(worker: Worker) -> list[str]:

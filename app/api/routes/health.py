@@ -6,21 +6,22 @@ the operations networks, or to a key of the operations office.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from datetime import UTC, datetime
-from typing import Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 
-from app.api.answers import Dependency, HospitalReadiness, Readiness
+from app.api.answers import Dependency, HospitalReadiness, JournalBacklog, Readiness
 from app.api.http import answer, gateway_of, operations
+from app.store.breaker import StoreAway
 from app.store.database import Database
+from app.store.journal import refused_files
 
-LOOK_SECONDS = 2.0
-"""A store that does not answer a query of one row within that time is not there."""
+if TYPE_CHECKING:
+    from app.main import Gateway
 
 router = APIRouter(tags=["operations"])
 
@@ -30,14 +31,12 @@ async def alive() -> Response:
     return answer({"status": "ok"})
 
 
-@router.get(
-    "/readyz",
-    summary="Ready to be sent checks, and how each dependency is",
-)
+@router.get("/readyz", summary="Ready to be sent checks, and how each dependency is")
 async def ready(request: Request, only: Annotated[str | None, operations()]) -> Response:
-    """503 when the store does not answer, or when there is no hospital to judge for. By key, other hospitals are left out."""
+    """503 when there is no hospital to judge for. Without its store the worker goes on, degraded: what it decides is kept in the journal, and where it
+    is not the check itself says so. By key, other hospitals are left out."""
     gateway = gateway_of(request)
-    store = await _store(gateway.database)
+    store = await _store(gateway)
     now = datetime.now(UTC)
     matrix = tuple(
         HospitalReadiness(code, live.version, live.as_of, round(max(0.0, (now - live.as_of).total_seconds()), 3))
@@ -47,22 +46,42 @@ async def ready(request: Request, only: Annotated[str | None, operations()]) -> 
     known = bool(gateway.live.settings)
     hospitals = Dependency("up" if known else "down", 0.0, "" if known else "no hospital: surgate import PACK_DIR")
     seals = Dependency("down" if gateway.heads.failing else "up", 0.0, gateway.heads.failing)
-    is_ready = store.status == "up" and known
+    journal = JournalBacklog(gateway.journal.waiting, _instant(gateway.journal.oldest), len(refused_files(gateway.journal.folder)))
+    is_ready = known
     state = Readiness(
         status="ready" if is_ready else "not_ready",
-        degraded=any(live.matrix.state.degraded for live in gateway.live.hospitals.values()),
-        dependencies={"store": store, "hospitals": hospitals, "seals": seals},
+        degraded=store.status == "down"
+        or journal.waiting > 0
+        or any(live.matrix.state.degraded for live in gateway.live.hospitals.values()),
+        dependencies={"store": store, "hospitals": hospitals, "seals": seals} | _redis(gateway),
         matrix=matrix,
         waiting=gateway.ledger.waiting,
+        journal=journal,
     )
     return answer(state, 200 if is_ready else 503)
 
 
-async def _store(database: Database) -> Dependency:
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _redis(gateway: Gateway) -> dict[str, Dependency]:
+    if gateway.relay is None:
+        return {}
+    up = gateway.relay.is_heard
+    return {"redis": Dependency("up" if up else "down", 0.0, "" if up else "the matrix is read from the database")}
+
+
+async def _store(gateway: Gateway) -> Dependency:
+    """One row read; not asked for where it did not answer a moment ago."""
     began = time.perf_counter()
     try:
-        async with asyncio.timeout(LOOK_SECONDS), database.read() as connection:
-            await connection.execute(text("SELECT seq FROM changes LIMIT 1"))
-    except (SQLAlchemyError, OSError, TimeoutError) as error:
-        return Dependency("down", round((time.perf_counter() - began) * 1000, 3), type(error).__name__)
+        await gateway.breaker.reach(partial(_look, gateway.database))
+    except StoreAway as error:
+        return Dependency("down", round((time.perf_counter() - began) * 1000, 3), str(error))
     return Dependency("up", round((time.perf_counter() - began) * 1000, 3))
+
+
+async def _look(database: Database) -> None:
+    async with database.read() as connection:
+        await connection.execute(text("SELECT seq FROM changes LIMIT 1"))
