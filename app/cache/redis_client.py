@@ -40,6 +40,21 @@ class Client(Protocol):
     async def aclose(self) -> None: ...
 
 
+class _Watched:
+    """The server that Sentinels name as the one that is written to."""
+
+    def __init__(self, sentinel: Sentinel, service: str) -> None:
+        self._sentinels = sentinel.sentinels
+        self._master = sentinel.master_for(service)
+
+    async def execute_command(self, *words: Any) -> Any:
+        return await self._master.execute_command(*words)
+
+    async def aclose(self) -> None:
+        for client in (self._master, *self._sentinels):
+            await client.aclose()
+
+
 def connect(address: Address, timeout_seconds: float) -> Client:
     """A client that connects when it is first asked."""
     options = _options(address, timeout_seconds)
@@ -51,8 +66,7 @@ def connect(address: Address, timeout_seconds: float) -> Client:
     if address.kind == "sentinel":
         own = {name: address.options.get(f"sentinel_{name}") for name in ("username", "password")}
         sentinel = Sentinel(address.hosts, sentinel_kwargs=options | own | {"db": 0}, **options)  # type: ignore[no-untyped-call]
-        master: Client = sentinel.master_for(address.service)
-        return master
+        return _Watched(sentinel, address.service)
     host, port = address.hosts[0]
     single: Client = Redis(host=host, port=port, **options)
     return single

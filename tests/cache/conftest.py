@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -73,6 +74,7 @@ class Workers:
 async def working(settings: Settings, url: str) -> AsyncIterator[Workers]:
     async with AsyncExitStack() as stack:
         yield Workers(settings, url, stack)
+    gc.collect()  # so that what was left open is told of here
 
 
 @pytest.fixture
