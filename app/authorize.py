@@ -135,7 +135,7 @@ class Authorizer:
         before = await self._ledger.before(RequestKey(key.hospital, key.client, ""), order.case_id)
         live = await self._live.hospital(key.hospital)
         try:
-            return explain(order, live.compiled, live.matrix, before.history, datetime.now(UTC))
+            return explain(order, live.compiled, live.usable, before.history, datetime.now(UTC))
         except OtherPatient:
             raise _other_patient(order) from None
 
@@ -171,7 +171,7 @@ class Authorizer:
 
 def _decide(order: Order, live: LiveHospital, before: Before) -> Decision:
     try:
-        decision = decide(order, live.compiled, live.matrix, before.history, datetime.now(UTC))
+        decision = decide(order, live.compiled, live.usable, before.history, datetime.now(UTC))
     except OtherPatient:
         raise _other_patient(order) from None
     if not before.complete:
@@ -212,7 +212,7 @@ def _record(
         case_id=order.case_id,
         patient_id=order.patient.id,
         decision=decision.decision.value,
-        matrix_version=live.version,
+        matrix_version=None if decision.matrix is None else decision.matrix.version,
         engine_version=ENGINE_VERSION,
         policy_version=live.policy_version,
         key_id=key_id,

@@ -8,6 +8,8 @@ SurgateError
 ├── Unauthenticated   no key, or none that is known
 └── Retry             not now
     ├── TooMany         too many failed attempts
+    ├── NoMatrix        no grant matrix that is fresh enough
+    ├── StoreAway       it cannot be done without the database, which is away
     └── Overloaded      no room, or the record cannot be kept
 """
 
@@ -78,6 +80,18 @@ class TooMany(Retry):
     """Too many failed attempts from one address."""
 
     after_seconds = 60
+
+
+class NoMatrix(Retry):
+    """There is no grant matrix fresh enough to tell by who may do what. Checks are answered all the same: the engine says so."""
+
+    after_seconds = 10
+
+
+class StoreAway(Retry):
+    """It cannot be done without the database, which is away. Checks are answered all the same."""
+
+    after_seconds = 10
 
 
 class Overloaded(Retry):

@@ -21,13 +21,16 @@ from app.api.bodies import BodyTooLarge, Disconnected, Receive, WrongMediaType
 from app.api.check import Scope, Send, handle_check
 from app.api.docs import add_docs
 from app.api.edge import CLIENT_LEFT, Edge
+from app.api.http import store_needed
 from app.api.problems import Problem, internal_error, problem_of, problem_response, problem_with
-from app.api.routes import ROUTERS
+from app.api.routes import WITH_STORE, WITHOUT_STORE
 from app.audit.sealer import Sealer
 from app.audit.store import open_store
 from app.authorize import ENGINE_VERSION, Authorizer
+from app.cache.keeper import Keeper
 from app.cache.live import Live
 from app.cache.relay import Relay
+from app.cache.snapshot import Snapshot
 from app.errors import BadInput, FieldError, SurgateError
 from app.events.feed import Feed
 from app.notify.delivery import Deliverer
@@ -63,9 +66,20 @@ class Gateway:
         worker = f"{os.getpid()}-{os.urandom(4).hex()}"
         self.database, self.heads = open_store(settings, self.meters, enqueued=lambda: self.deliverer.wake())
         self.relay = None if settings.redis_address is None else Relay(self.database, settings.redis_address, worker, self.meters)
+        snapshot = Snapshot(settings.snapshot_folder)
         self.live = Live(
-            self.database, worker, settings.lease_seconds, settings.follow_seconds, self.meters, self.relay, settings.memory_grants
+            self.database,
+            worker,
+            settings.lease_seconds,
+            settings.follow_seconds,
+            self.meters,
+            snapshot=snapshot,
+            reach_seconds=settings.reach_seconds,
+            max_age_seconds=settings.snapshot_max_hours * 3600,
+            relay=self.relay,
+            max_grants=settings.memory_grants,
         )
+        self.keeper = Keeper(self.live, snapshot, self.meters)
         self.sealer = Sealer(self.database, self.heads, worker, settings.seal_seconds, self.meters)
         self.breaker = Breaker(self.database, settings.reach_seconds, self.meters)
         self.journal = Journal(settings.journal_folder, self.meters)
@@ -108,6 +122,7 @@ class Gateway:
         @asynccontextmanager
         async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
             await self.live.start()
+            self.keeper.start()
             await self.journal.open()
             self.ledger.start()
             self.drain.start()
@@ -118,6 +133,7 @@ class Gateway:
             yield
             await self.feed.stop()
             await self.upkeep.stop()
+            await self.keeper.stop()
             await self.watch.stop()
             await self.ledger.stop()
             await self.drain.stop()
@@ -133,8 +149,10 @@ class Gateway:
         app = FastAPI(title="Surgate", version=ENGINE_VERSION, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
         app.state.gateway = self
         _handle_errors(app)
-        for router in ROUTERS:
+        for router in WITHOUT_STORE:
             app.include_router(router)
+        for router in WITH_STORE:
+            app.include_router(router, dependencies=[store_needed()])
         add_docs(app)
         return app
 

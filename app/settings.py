@@ -59,13 +59,17 @@ class Settings(BaseModel):
     lease_seconds: Annotated[
         float, Field(gt=0, le=10, description="How long a worker may trust its memory without looking at the change log")
     ] = 1.0
-    follow_seconds: Annotated[float, Field(gt=0, le=5, description="How often a worker looks at the change log")] = 0.05
     reach_seconds: Annotated[
         float,
         Field(
             gt=0, le=60, description="How long the database may take for a check, before it goes on without: its record into the journal"
         ),
     ] = 1.0
+    snapshot_max_hours: Annotated[
+        float,
+        Field(gt=0, le=168, description="How old the grant matrix may get, while the database is away, before nothing is allowed by it"),
+    ] = 12.0
+    follow_seconds: Annotated[float, Field(gt=0, le=5, description="How often a worker looks at the change log")] = 0.05
     max_waiting_checks: Annotated[
         int,
         Field(
@@ -165,6 +169,11 @@ class Settings(BaseModel):
     def seals_folder(self) -> Path:
         """Where the signed heads and the log of seals are kept, outside the database."""
         return self.var_dir / "seals"
+
+    @property
+    def snapshot_folder(self) -> Path:
+        """Where the node keeps what its workers judge by, for the time when the database is away."""
+        return self.var_dir / "snapshot"
 
     @property
     def archives_folder(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import http.client
 import json
 import os
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parent.parent
+_PR_SET_PDEATHSIG = 1
 START_SECONDS = 60
 STOP_SECONDS = 60
 CALL_SECONDS = 60
@@ -62,6 +64,7 @@ class Served:
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
+                preexec_fn=dies_with_its_parent,
             )
         deadline = time.monotonic() + START_SECONDS
         while "Surgate: http" not in self.out.read_text(encoding="utf-8"):
@@ -154,7 +157,7 @@ def call(connection: http.client.HTTPConnection, method: str, path: str, key: st
 @contextmanager
 def served(var: Path, template: Path | None = None, **settings: str) -> Iterator[Served]:
     """A service for the time of a test. `template`: a store to begin with. However slow the machine is, its store is not taken to be away."""
-    made = Served(var, **({"reach_seconds": "60"} | settings))
+    made = Served(var, **({"reach_seconds": "30"} | settings))
     if template is not None:
         var.mkdir(parents=True)
         shutil.copyfile(template, made.store)
@@ -190,6 +193,13 @@ def _can_write(store: Path) -> bool:
     finally:
         connection.close()
     return True
+
+
+def dies_with_its_parent() -> None:
+    """Called in a process that begins: the kernel kills it when the tests are killed, which leave nothing behind then."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "prctl"):
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def environment(**settings: str) -> dict[str, str]:

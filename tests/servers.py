@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.served import free_port
+from tests.served import dies_with_its_parent, free_port
 
 START_SECONDS = 60
 PIECE = 65_536
@@ -52,7 +52,14 @@ class Server:
     def _run(self, command: Sequence[str], log: Path) -> None:
         with log.open("ab") as out:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, cwd=log.parent, **_as_owner()
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                preexec_fn=dies_with_its_parent,
+                cwd=log.parent,
+                **_as_owner(),
             )
 
 
@@ -211,7 +218,7 @@ class Proxy:
 
         def end() -> None:
             self._server.close()
-            for task in self._tasks:
+            for task in asyncio.all_tasks():
                 task.cancel()
             self._loop.call_later(0.1, self._loop.stop)
 

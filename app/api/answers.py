@@ -275,12 +275,14 @@ class Dependency(Value, frozen=True):
 
 
 class HospitalReadiness(Value, frozen=True):
-    """By which version of a hospital's matrix this worker judges, and how long ago it was held against the change log."""
+    """By which version of a hospital's matrix this worker judges, and how long ago it was held against the change log. `usable` false: too long ago
+    to allow anything by it."""
 
     hospital: str
     version: int
     as_of: Instant
     age_seconds: float
+    usable: bool
 
 
 class Alive(Value, frozen=True):
@@ -299,7 +301,8 @@ class JournalBacklog(Value, frozen=True):
 
 
 class Readiness(Value, frozen=True):
-    """Whether this worker may be sent checks, and how each thing that it depends on is. `degraded`: it answers without one of them."""
+    """Whether this worker may be sent checks, and how each thing that it depends on is. `degraded`: it goes on without the database, or has not brought
+    everything there that it decided meanwhile."""
 
     status: Literal["ready", "not_ready"]
     degraded: bool

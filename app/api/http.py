@@ -13,7 +13,7 @@ from app.api.auth import from_operations, require
 from app.api.bodies import read_body, read_json_body
 from app.api.check import KEY, MAX_BODY_BYTES
 from app.api.content import decode
-from app.errors import BadInput, FieldError
+from app.errors import BadInput, FieldError, StoreAway
 from app.store.keys import Key, Role
 
 if TYPE_CHECKING:
@@ -59,6 +59,18 @@ def reader(*roles: Role) -> Any:
             yield key
 
     return Depends(known, scope="function")
+
+
+def store_needed() -> Any:
+    """Refuses at once while the store is away, instead of waiting for it: a dependency of routes that cannot do without it."""
+
+    async def known(request: Request) -> None:
+        live = gateway_of(request).live
+        await live.fresh()
+        if live.away:
+            raise StoreAway("数据库暂不可用，请稍后重试 / The store is away, try again later")
+
+    return Depends(known)
 
 
 def operations() -> Any:

@@ -29,6 +29,8 @@ _KINDS: tuple[tuple[type[Exception], int, str, str], ...] = (
     (errors.NotAllowed, 403, "not-allowed", "无权限 / Not allowed"),
     (errors.Unauthenticated, 401, "unauthenticated", "缺少或无效的密钥 / No key, or none that is known"),
     (errors.TooMany, 429, "too-many", "失败次数过多 / Too many failed attempts"),
+    (errors.NoMatrix, 503, "matrix", "授权数据过旧，暂时无法查询 / The grant matrix is too old to tell, try again"),
+    (errors.StoreAway, 503, "store", "数据库暂不可用，请重试 / The store is not available now, try again"),
     (errors.Overloaded, 503, "overloaded", "暂时无法记录，请重试 / Cannot be recorded now, try again"),
     (BodyTooLarge, 413, "too-large", "内容过大 / Content too large"),
     (WrongMediaType, 415, "media-type", "不支持的内容类型 / Unsupported media type"),

@@ -25,6 +25,8 @@ from app.store.database import Database, Head
 from app.telemetry.meters import Meters
 
 DUTY = "seal"
+INTRODUCE_SECONDS = 5.0
+"""How long the start waits for the key to be known; every seal sees to it again."""
 
 _log = logging.getLogger("surgate.audit")
 
@@ -42,9 +44,10 @@ class Sealer:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Make the key known, whose signatures follow, and begin to seal."""
+        """Make the key known, whose signatures follow, and begin to seal. A database that does not answer does not hold up the start."""
         try:
-            await introduce(self._database, self._heads.key_file.current())
+            async with asyncio.timeout(INTRODUCE_SECONDS):
+                await introduce(self._database, self._heads.key_file.current())
         except (SQLAlchemyError, OSError, SealKeyUnusable) as error:
             self._heads.failed(NOT_SEALED, error)
         self._task = asyncio.create_task(self._seal_forever())

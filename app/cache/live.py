@@ -8,6 +8,9 @@ A hospital comes into memory when it is first asked for, from Redis where that h
 when others need the room. One of 400,000 grants takes seconds to read and to compile. It is read piece by piece and compiled in a thread, and what is
 finished is put in the place of what was, so that no check ever sees half of a change. A change of some people is applied before the worker says that
 it honours it; a change of everything puts the hospital out of memory, and only checks of that hospital wait until it is there again.
+
+Where the database cannot be reached, what is in memory goes on to be judged by, and what a worker that starts then finds in the snapshot: each
+answer says so (`degraded`) and since when nothing is known (`as_of`). After some hours there is no matrix any more.
 """
 
 from __future__ import annotations
@@ -16,24 +19,27 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
-from sqlalchemy.exc import SQLAlchemyError
+from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.cache.changed import Changed
 from app.cache.relay import Relay
+from app.cache.snapshot import Held, HeldHospital, Index, Snapshot, Unusable
 from app.engine.hospital import CompiledHospital
 from app.engine.matrix import Matrix
 from app.engine.model import Hospital, MatrixState, Person
+from app.errors import StoreAway
 from app.store import changes, hospitals, keys
-from app.store.changes import Mark
-from app.store.database import Database
+from app.store.changes import Mark, since_boot
+from app.store.database import AWAY, Database
+from app.store.reach import leave, settled, within
 from app.telemetry.meters import Meters
 
 _log = logging.getLogger("surgate.live")
@@ -44,15 +50,34 @@ _Made = TypeVar("_Made")
 ACKNOWLEDGE_AFTER = 0.4
 """Share of the lease after which it is renewed although nothing changed."""
 
-MAX_GRANTS = 2_000_000
-"""Grants in a worker's memory: about 600 MiB."""
-
 LOOK_WHEN_TOLD = 0.2
 """Share of the lease after which the log is looked at where changes are heard of at once."""
 
+MAX_GRANTS = 2_000_000
+"""Grants in a worker's memory: about 600 MiB."""
+
+BESIDE_SECONDS = 1.0
+"""How often the database is asked a small question while much is read from it, so that it is known to be there."""
+
+PATIENT_SECONDS = 5.0
+"""How long it may take to answer that."""
+
+REACH_AT_START_SECONDS = 5.0
+"""The same at the start, before the snapshot is taken instead: a machine that has just started is slow, and no check waits."""
+
+STOP_SECONDS = 10.0
+"""How long a stop waits for what this worker has to tell the others; its lease runs out by itself."""
+
+AGE_SECONDS = 1.0
+"""How often it is looked how old the matrix has become, while it cannot be held against the log."""
+
 
 class LiveHospital:
-    """A hospital in memory, at one version: what it is, its people, and both compiled."""
+    """A hospital in memory, at one version: what it is, its people, and both compiled.
+
+    `matrix` is what is known of people; `usable` the same for judging by, None where it is too old. `confirmed`: when it was last held against the
+    log, by `since_boot`.
+    """
 
     def __init__(self, compiled: CompiledHospital, settings: hospitals.Settings, people: dict[str, Person], matrix: Matrix) -> None:
         self.compiled = compiled
@@ -63,12 +88,22 @@ class LiveHospital:
         self.matrix = matrix
         self.version = matrix.state.version
         self.as_of = matrix.state.as_of.astimezone(UTC)
+        self.confirmed = since_boot()
+        self.usable: Matrix | None = matrix
         self.grants = sum(len(person.grants) for person in people.values())
+
+    @classmethod
+    def kept(cls, kept: HeldHospital) -> LiveHospital:
+        """A hospital of the snapshot."""
+        made = cls.of(kept.loaded, kept.as_of)
+        # The one place where the wall clock tells an age: the machine may have been off since.
+        made.confirmed -= max(0.0, (datetime.now(UTC) - kept.as_of).total_seconds())
+        return made
 
     @classmethod
     def of(cls, loaded: hospitals.Loaded, as_of: datetime) -> LiveHospital:
         """What was read, compiled."""
-        state = _state(loaded.mark.seq, as_of, loaded.itself.hospital)
+        state = _state(loaded.version, as_of, loaded.itself.hospital)
         return cls(CompiledHospital(loaded.itself.hospital), loaded.itself.settings, loaded.people, Matrix(loaded.people.values(), state))
 
     def changed(self, itself: hospitals.Itself | None, people: Mapping[str, Person], changed: Changed, as_of: datetime) -> LiveHospital:
@@ -84,7 +119,18 @@ class LiveHospital:
     def confirm(self, as_of: datetime) -> None:
         """The memory was held against the log at that instant and is still right."""
         self.as_of = as_of
+        self.confirmed = since_boot()
         self.matrix.state = _state(self.version, as_of, self.hospital)
+        self.usable = self.matrix
+
+    def degrade(self, max_age_seconds: float) -> None:
+        """The memory cannot be held against the log: every answer says so, and none comes of it once it is older than that."""
+        self.matrix.state = replace(self.matrix.state, degraded=True)
+        self.usable = self.matrix if since_boot() - self.confirmed <= max_age_seconds else None
+
+    def held(self) -> HeldHospital:
+        """What the snapshot keeps of it."""
+        return HeldHospital(hospitals.Loaded(hospitals.Itself(self.hospital, self.settings), self.people, self.version), self.as_of)
 
 
 def _state(version: int, as_of: datetime, hospital: Hospital) -> MatrixState:
@@ -92,14 +138,16 @@ def _state(version: int, as_of: datetime, hospital: Hospital) -> MatrixState:
 
 
 class _Read(NamedTuple):
-    """A hospital that was read, and how far the log was then."""
+    """A hospital that was read, how far the log was then, and of which log's (see `Index.generation`)."""
 
     live: LiveHospital
     seq: int
+    generation: int
 
 
 class Live:
-    """Everything that a worker holds in memory. `hospitals`: those that are in it, the one that was asked for last at the end."""
+    """Everything that a worker holds in memory. `hospitals`: those that are in it, the one that was asked for last at the end; `settings`: those of
+    every hospital there is."""
 
     def __init__(
         self,
@@ -108,20 +156,35 @@ class Live:
         lease_seconds: float,
         follow_seconds: float,
         meters: Meters | None = None,
+        *,
+        snapshot: Snapshot | None = None,
+        reach_seconds: float = 1.0,
+        max_age_seconds: float = 43_200.0,
         relay: Relay | None = None,
         max_grants: int = MAX_GRANTS,
     ) -> None:
-        """`relay`: the way to Redis, None where there is none. `max_grants`: how many grants are held at most; one hospital may have more."""
+        """`reach_seconds`: how long the database may take before it counts as away; `max_age_seconds`: how old the matrix may get then.
+        `relay`: the way to Redis, None where there is none. `max_grants`: how many grants are held at most; one hospital may have more."""
         self._database = database
+        self._snapshot = snapshot
+        self._reach_seconds = reach_seconds
+        self._max_age_seconds = max_age_seconds
         self._worker = worker
         self._lease_seconds = lease_seconds
         self._follow_seconds = follow_seconds
         self._meters = meters or Meters()
-        self._relay = relay
-        self._max_grants = max_grants
         self._trusted_until = 0.0
         self._seq = 0
+        self._mark: str | None = None
+        self._begun = self._looked = 0  # looks at the log: begun, and the last one that came to its end
         self._looking = asyncio.Lock()
+        self._generation = 0
+        self._anew = True  # what is in memory is to be loaded whole
+        self._acknowledged: int | None = None
+        self._renewing: asyncio.Task[None] | None = None
+        self._away_since: float | None = None
+        self._away_until = 0.0
+        self._aged = 0.0
         self._task: asyncio.Task[None] | None = None
         self._warming: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
@@ -131,24 +194,34 @@ class Live:
         # Another one for whole hospitals: a change of one hospital does not wait for another one to be compiled.
         self._filler = ThreadPoolExecutor(1, "surgate-fill")
         self._filling: dict[str, asyncio.Task[None]] = {}
+        self._relay = relay
+        self._max_grants = max_grants
         self._marks: dict[str, Mark] = {}
+        self._of_snapshot: set[str] = set()
         self.hospitals: dict[str, LiveHospital] = {}
         self.settings: dict[str, hospitals.Settings] = {}
-        """Those of every hospital there is, in memory or not."""
         self.keys: dict[str, keys.Key] = {}
 
     async def start(self) -> None:
-        """Begin to follow the log. The only hospital is in memory then; of several, as many as there is room for come after."""
-        async with self._database.read() as connection:
-            self._seq = await changes.latest(connection)
-            as_of = datetime.now(UTC)
-            self.settings = await hospitals.settings(connection)
-            self._marks = await changes.marks(connection)
-            self.keys = {key.id: key for key in await keys.load(connection)}
-        if len(self.settings) == 1:
-            await self._filled(*self.settings)
-        self._meters.confirmed(self.hospitals, as_of)
-        await self._acknowledge()
+        """Begin to follow the log. The only hospital is in memory then; of several, as many as there is room for come after. From the snapshot where
+        the database is away; raises what the database raises where there is no snapshot either."""
+        index = await self._index()
+        self._generation = 0 if index is None else index.generation
+        try:
+            if index is None:
+                await self._look(REACH_AT_START_SECONDS)
+            else:
+                await self._look_after(index)
+            if len(self.settings) == 1:
+                await self._read_in(*self.settings)
+        except AWAY as error:
+            if index is None or not await self._load_snapshot(index):
+                raise
+            self._lost(error)
+        else:
+            self._renew()
+            if self._renewing is not None:
+                await settled(self._renewing, PATIENT_SECONDS)
         if self._relay is not None:
             self._relay.start(lambda: self._marks, self.moved)
         self._task = asyncio.create_task(self._follow())
@@ -160,33 +233,41 @@ class Live:
         # The task is asked, not cancelled: a transaction cancelled while it commits would still hold the write lock that signing off needs.
         self._stopping.set()
         self._moved.set()
-        await asyncio.gather(
-            *(task for task in (self._task, self._warming, *self._filling.values()) if task is not None), return_exceptions=True
-        )
+        tasks = [task for task in (self._task, self._warming, *self._filling.values()) if task is not None]
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._relay is not None:
             await self._relay.stop()
+        if self._renewing is not None:
+            await settled(self._renewing, STOP_SECONDS)
         self._thread.shutdown(wait=False)
         self._filler.shutdown(wait=False)
         self._trusted_until = 0.0
         try:
-            async with self._database.write(None) as connection:
-                await changes.sign_off(connection, self._worker)
-        except (SQLAlchemyError, OSError) as error:
+            await within(STOP_SECONDS, self._sign_off())
+        except AWAY as error:
             # Nothing is lost: the lease runs out by itself, and a change waits for that.
             _log.warning("worker %s could not sign off: %s", self._worker, type(error).__name__)
 
+    @property
+    def away(self) -> bool:
+        """Whether the log could not be looked at when it was last tried."""
+        return self._away_since is not None
+
     async def fresh(self) -> None:
-        """Return at once where the lease runs; otherwise look at the log first. Raises what the store raises where it cannot be read."""
+        """Return at once where the lease runs; otherwise look at the log first. Where it cannot be looked at in time, what is in memory stays what is
+        judged by, and says so."""
         if self._trusted():
             return
-        async with self._looking:
-            if not self._trusted():  # whoever looked while this one waited has looked for both
-                await self._look()
-
-    async def look(self) -> None:
-        """Hold the memory against the log, apply what is new, renew the lease where it is time."""
-        async with self._looking:
-            await self._look()
+        called = self._begun
+        try:
+            async with self._looking:
+                # Whoever began to look after this call has looked for both; and one time-out is enough for all who wait.
+                if self._looked <= called and since_boot() >= self._away_until:
+                    await self._look(self._reach_seconds)
+        except AWAY as error:
+            self._lost(error)
+        if self.away:
+            self._grow_old()
 
     def moved(self, seq: int) -> None:
         """The log is that far, as somebody says."""
@@ -194,8 +275,8 @@ class Live:
             self._moved.set()
 
     async def hospital(self, code: str) -> LiveHospital:
-        """A hospital by what is in force now, read first where it is not in memory. Raises what the store raises where it cannot be read, and
-        `KeyError` where there is no such hospital."""
+        """A hospital by what is in force now, read first where it is not in memory. Raises `KeyError` where there is no such hospital, `StoreAway` where
+        neither the database nor the snapshot has it."""
         live = self.hospitals.get(code)
         if live is None or not self._trusted():
             live = await self._obtained(code)
@@ -229,50 +310,99 @@ class Live:
             task.exception()  # told to whoever waits; nobody may
 
     async def _fill(self, code: str) -> None:
+        error: BaseException | None = None
+        if not self.away:
+            try:
+                await self._read_in(code)
+            except AWAY as failed:
+                self._lost(failed)
+                error = failed
+            else:
+                return
+        if not await self._put_from_snapshot(code):
+            raise StoreAway(f"{code}: 数据库暂不可用，也无快照 / the store is away, and no snapshot has it") from error
+
+    async def _read_in(self, code: str) -> None:
         while not await self._put(code, await self._read_whole(code)):
             pass
 
     async def _read_whole(self, code: str) -> _Read:
         """A hospital from Redis, where that has it as the database does, otherwise from the database."""
-        as_of = datetime.now(UTC)
+        as_of, generation = datetime.now(UTC), self._generation
         if self._relay is not None:
-            async with self._database.read() as connection:
-                seq, mark = await changes.latest(connection), await changes.mark(connection, code)
+            seq, mark = await within(PATIENT_SECONDS, self._mark_of(code))
             loaded = await self._relay.whole(code, mark)
             if loaded is not None:
-                return _Read(await self._aside(self._filler, LiveHospital.of, loaded, as_of), seq)
+                return _Read(await self._aside_whole(LiveHospital.of, loaded, as_of), seq, generation)
             as_of = datetime.now(UTC)
-        async with self._database.read() as connection:
-            seq = await changes.latest(connection)
-            loaded = await hospitals.load(connection, code)
+        seq, loaded = await self._beside(self._load(code))
         if loaded is None:
             raise KeyError(code)
         if self._relay is not None:
             self._relay.offer(loaded)
-        return _Read(await self._aside(self._filler, LiveHospital.of, loaded, as_of), seq)
+        return _Read(await self._aside_whole(LiveHospital.of, loaded, as_of), seq, generation)
+
+    async def _mark_of(self, code: str) -> tuple[int, Mark]:
+        async with self._database.read() as connection:
+            return await changes.latest(connection), await changes.mark(connection, code)
+
+    async def _load(self, code: str) -> tuple[int, hospitals.Loaded | None]:
+        async with self._database.read() as connection:
+            return await changes.latest(connection), await hospitals.load(connection, code)
 
     async def _put(self, code: str, read: _Read) -> bool:
         """Take a hospital into memory, with what changed while it was read; False where all of it has to be read again."""
         async with self._looking:
-            live: LiveHospital | None = read.live
-            if read.seq < self._seq:
-                async with self._database.read() as connection:
-                    as_of = datetime.now(UTC)
-                    changed = Changed.since(await changes.since(connection, read.seq, code)).get(code)
-                    if changed is not None:
-                        live = await self._changed(connection, read.live, changed, as_of)
+            if read.generation != self._generation:
+                return False
+            live = read.live if read.seq >= self._seq else await self._beside(self._brought_up(code, read))
             if live is None:
                 return False
-            self.hospitals[code] = live
-            self._make_room()
+            self._of_snapshot.discard(code)
+            self._hold(code, live)
             return True
 
+    async def _brought_up(self, code: str, read: _Read) -> LiveHospital | None:
+        async with self._database.read() as connection:
+            as_of = datetime.now(UTC)
+            changed = Changed.since(await changes.since(connection, read.seq, code)).get(code)
+            return read.live if changed is None else await self._changed(connection, read.live, changed, as_of)
+
+    async def _put_from_snapshot(self, code: str) -> bool:
+        """Take a hospital as the snapshot has it, until the database is back. What is known to have changed since allows nothing."""
+        index = await self._index()
+        if index is None or code not in index.hospitals:
+            return False
+        kept = await self._of_index(index, code)
+        if kept is None or code in self.hospitals or not self.away:
+            return kept is not None
+        self._of_snapshot.add(code)
+        known = self._marks.get(code)
+        if known is not None and kept.version < known.seq:
+            kept.confirmed -= self._max_age_seconds
+        kept.degrade(self._max_age_seconds)
+        self._hold(code, kept)
+        return True
+
+    async def _of_index(self, index: Index, code: str) -> LiveHospital | None:
+        assert self._snapshot is not None
+        try:
+            kept = await self._aside_whole(self._snapshot.hospital, index, code)
+        except Unusable as error:
+            self._refused(error)
+            return None
+        return await self._aside_whole(LiveHospital.kept, kept)
+
+    def _hold(self, code: str, live: LiveHospital) -> None:
+        """Keep a hospital in memory, and let go of those that were asked for longest ago where there is no room. Whoever judges by one of them keeps
+        it until the judgement is made."""
+        self.hospitals[code] = live
+        self._make_room()
+
     def _make_room(self) -> None:
-        """Let go of those that were asked for longest ago, but for the last one. Whoever judges by one keeps it until the judgement is made."""
         held = sum(live.grants for live in self.hospitals.values())
         while held > self._max_grants and len(self.hospitals) > 1:
-            oldest = next(iter(self.hospitals))
-            held -= self.hospitals.pop(oldest).grants
+            held -= self.hospitals.pop(next(iter(self.hospitals))).grants
             self._meters.evictions.add()
         self._meters.grants_held.set(held)
 
@@ -280,30 +410,161 @@ class Live:
         """Bring hospitals into memory while there is room."""
         for code in tuple(self.settings):
             full = sum(live.grants for live in self.hospitals.values()) >= self._max_grants
-            if full or self._stopping.is_set():
+            if full or self.away or self._stopping.is_set():
                 return
             if code not in self.hospitals:
                 try:
                     await self._filled(code)
-                except (SQLAlchemyError, OSError, KeyError) as error:
+                except (StoreAway, KeyError) as error:
                     _log.warning("hospitals are not read ahead: %s", type(error).__name__)
                     return
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
+        """Hold the memory against the log, apply what is new, renew the lease where it is time. Raises what the database raises."""
+        await self._look_alone()
+        self._renew()
+        if self._renewing is not None:
+            await asyncio.wait({self._renewing})
+
+    def held(self) -> Held | None:
+        """What the snapshot is to keep; None while it cannot be held against the log."""
+        if self.away or not self.hospitals:
+            return None
+        return Held(
+            self._generation, self._seq, self._mark, tuple(self.keys.values()), tuple([live.held() for live in self.hospitals.values()])
+        )
+
+    async def _look_alone(self) -> None:
+        async with self._looking:
+            await self._look(self._reach_seconds)
+
+    async def _look(self, reach_seconds: float) -> None:
         self._moved.clear()
-        async with self._database.read() as connection:
-            logged = await changes.since(connection, self._seq)
-            as_of = datetime.now(UTC)
-            await self._apply(connection, logged, as_of)
+        self._begun += 1
+        number, as_of = self._begun, datetime.now(UTC)
+        latest, mark = await within(reach_seconds, self._standing(self._seq))
+        if mark != self._mark:
+            self._log_replaced(self._seq)
+        if self._anew or latest != self._seq:
+            await self._beside(self._catch_up(as_of))
+        # Nobody followed the log for what came from the snapshot.
+        for code in self._of_snapshot:
+            self.hospitals.pop(code, None)
+        self._of_snapshot.clear()
         for live in self.hospitals.values():
             live.confirm(as_of)
         self._meters.confirmed(self.hospitals, as_of)
-        if logged:
-            self._seq = logged[-1].seq
-        if logged or changes.since_boot() > self._trusted_until - (1 - ACKNOWLEDGE_AFTER) * self._lease_seconds:
-            await self._acknowledge()
+        self._looked = number
+        self._found()
+
+    async def _look_after(self, index: Index) -> None:
+        """The first look of a worker that could do without the database."""
+        _, mark = await within(REACH_AT_START_SECONDS, self._standing(index.seq))
+        if index.seq and mark != index.mark:
+            self._log_replaced(index.seq)
+        await self._look(REACH_AT_START_SECONDS)
+
+    async def _standing(self, seq: int) -> tuple[int, str | None]:
+        async with self._database.read() as connection:
+            return await changes.standing(connection, seq)
+
+    async def _beside(self, work: Coroutine[Any, Any, _Made]) -> _Made:
+        """Do what may take long for as long as the database answers a small question meanwhile."""
+        task = asyncio.create_task(work)
+        try:
+            while not await settled(task, BESIDE_SECONDS):
+                await within(PATIENT_SECONDS, self._standing(0))
+            return task.result()
+        finally:
+            leave(task)
+
+    async def _catch_up(self, as_of: datetime) -> None:
+        async with self._database.read() as connection:
+            seq = await changes.latest(connection)
+            if self._anew:
+                await self._begin_anew(connection)
+            else:
+                await self._apply(connection, await changes.since(connection, self._seq), as_of)
+            _, mark = await changes.standing(connection, seq)
+        self._seq, self._mark, self._anew = seq, mark, False
+
+    async def _begin_anew(self, connection: AsyncConnection) -> None:
+        """Forget what is in memory, and know what the database has now. Raises `OSError` for one without a hospital where there were some: it is being
+        restored."""
+        settings = await hospitals.settings(connection)
+        if self.settings and not settings:
+            raise OSError("the database is empty")
+        known = {key.id: key for key in await keys.load(connection)}
+        self._marks = await changes.marks(connection)
+        self.settings, self.keys = settings, known
+        held = [code for code in self.hospitals if code in settings]
+        self.hospitals.clear()
+        for code in held:
+            self._begin_filling(code)
+
+    def _log_replaced(self, seq: int) -> None:
+        """The log is not the one that was followed: the database was put back to an earlier day, or is another one. It is the truth all the same."""
+        _log.critical("the change log is not the one that was followed up to %d: was the database restored from a backup?", seq)
+        self._meters.log_replaced.add()
+        self._generation += 1
+        self._seq, self._mark, self._anew, self._trusted_until = 0, None, True, 0.0
+
+    async def _index(self) -> Index | None:
+        try:
+            return None if self._snapshot is None else await self._aside(self._snapshot.index)
+        except Unusable as error:
+            self._refused(error)
+            return None
+
+    async def _load_snapshot(self, index: Index) -> bool:
+        """Take what the snapshot holds; False where nothing of it can be used."""
+        for code in index.hospitals:
+            kept = await self._of_index(index, code)
+            if kept is not None:
+                self.settings[code] = kept.settings
+                self._of_snapshot.add(code)
+                self._hold(code, kept)
+        self.keys = {key.id: key for key in index.keys}
+        self._seq, self._mark = index.seq, index.mark
+        if self.hospitals:
+            oldest = min(live.as_of for live in self.hospitals.values())
+            _log.error("the database is away: started from the snapshot", extra={"as_of": oldest.isoformat(timespec="seconds")})
+            self._meters.confirmed(self.hospitals, oldest)
+        return bool(self.hospitals)
+
+    def _refused(self, error: Unusable) -> None:
+        _log.error("snapshot refused: %s", error)
+        self._meters.snapshot_refused.add()
+
+    def _lost(self, error: BaseException) -> None:
+        """The log cannot be looked at. Until the next try has had its time, nobody else waits for it."""
+        if self._away_since is None:
+            self._away_since = since_boot()
+            self._meters.degraded.set(1)
+            _log.error("the database is away: %s. Checks go on by what is in memory", type(error).__name__)
+        self._away_until = since_boot() + self._reach_seconds + self._follow_seconds
+        if not self._trusted():
+            self._grow_old()
+
+    def _found(self) -> None:
+        """The log was looked at."""
+        if self._away_since is not None:
+            _log.warning("the database is back", extra={"seconds": round(since_boot() - self._away_since, 3)})
+            self._meters.degraded.set(0)
+            self._meters.unavailable.set(0)
+        self._away_since, self._away_until, self._aged = None, 0.0, 0.0
+
+    def _grow_old(self) -> None:
+        """See how old the memory has become."""
+        if since_boot() < self._aged + AGE_SECONDS:
+            return
+        self._aged = since_boot()
+        for live in self.hospitals.values():
+            live.degrade(self._max_age_seconds)
+        self._meters.unavailable.set(sum(live.usable is None for live in self.hospitals.values()))
 
     async def _apply(self, connection: AsyncConnection, logged: Iterable[changes.Logged], as_of: datetime) -> None:
+        logged = list(logged)
         if any(change.kind == changes.KEYS for change in logged):
             self.keys = {key.id: key for key in await keys.load(connection)}
         found = Changed.since(logged)
@@ -312,7 +573,7 @@ class Live:
         for code, changed in found.items():
             self._marks[code] = changed.mark
             live = self.hospitals.get(code)
-            if live is None or live.version >= changed.version:
+            if live is None or live.version >= changed.version or code in self._of_snapshot:
                 continue
             now = await self._changed(connection, live, changed, as_of)
             if now is not None:
@@ -332,18 +593,22 @@ class Live:
         else:
             itself = await hospitals.load_itself(connection, code) if changed.itself else None
             people = await hospitals.load_people(connection, code, changed.people) if changed.people else {}
-        return await self._aside(self._thread, live.changed, itself, people, changed, as_of)
+        return await self._aside(live.changed, itself, people, changed, as_of)
 
-    async def _aside(self, thread: ThreadPoolExecutor, make: Callable[_Given, _Made], *given: _Given.args, **named: _Given.kwargs) -> _Made:
+    async def _aside(self, make: Callable[_Given, _Made], *given: _Given.args, **named: _Given.kwargs) -> _Made:
         """What takes long to make, made while the loop goes on answering."""
-        return await asyncio.get_running_loop().run_in_executor(thread, partial(make, *given, **named))
+        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(make, *given, **named))
+
+    async def _aside_whole(self, make: Callable[_Given, _Made], *given: _Given.args, **named: _Given.kwargs) -> _Made:
+        """The same for a whole hospital."""
+        return await asyncio.get_running_loop().run_in_executor(self._filler, partial(make, *given, **named))
 
     def _trusted(self) -> bool:
-        return changes.since_boot() < self._trusted_until
+        return since_boot() < self._trusted_until and not self._anew
 
     async def _acknowledge(self) -> None:
         # The lease is counted from before it is asked for: what the others wait for never ends before what this worker trusts.
-        began = changes.since_boot()
+        began = since_boot()
         async with self._database.write(None) as connection:
             # Since the log was read the process may have been frozen for any time, and a change may have returned without waiting for it. Then
             # there is no lease, and every check looks for itself.
@@ -351,13 +616,37 @@ class Live:
         if current:
             self._trusted_until = began + self._lease_seconds
 
+    def _renew(self) -> None:
+        """Begin to acknowledge, where it is time: beside the looks, since it writes, and a disk or a lock may hold that up while the log can be
+        read."""
+        if self._renewing is not None and not self._renewing.done():
+            return
+        due = self._trusted_until - (1 - ACKNOWLEDGE_AFTER) * self._lease_seconds
+        if self._acknowledged != self._seq or since_boot() > due:
+            self._renewing = asyncio.create_task(self._renewed())
+
+    async def _renewed(self) -> None:
+        seq = self._seq
+        try:
+            await self._acknowledge()
+        except AWAY as error:
+            # The lease runs out, and every check looks for itself.
+            _log.debug("not acknowledged: %s", type(error).__name__)
+        else:
+            self._acknowledged = seq
+
+    async def _sign_off(self) -> None:
+        async with self._database.write(None) as connection:
+            await changes.sign_off(connection, self._worker)
+
     async def _follow(self) -> None:
         while not await self._told_to_stop():
             try:
-                await self.look()
-            except (SQLAlchemyError, OSError):
-                # The lease runs out and every check looks for itself, with the error in its own hands.
-                continue
+                await self._look_alone()
+            except AWAY as error:
+                self._lost(error)
+            else:
+                self._renew()
 
     async def _told_to_stop(self) -> bool:
         """Wait until it is time to look, or somebody says that the log moved."""

@@ -102,7 +102,7 @@ class Rows:
         if await self._way.ask("HMGET", _itself(code), "complete", "people") != before[:2] or len(people) != int(before[1]):
             return None
         itself = await self._read(partial(unpack_itself, before[2]))
-        return None if itself is None else Loaded(itself, dict(sorted(people.items())), mark)
+        return None if itself is None else Loaded(itself, dict(sorted(people.items())), *mark)
 
     async def some(
         self, code: str, mark: Mark, numbers: Collection[str], *, itself: bool

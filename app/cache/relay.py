@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias, TypeVar
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.cache.changed import Changed
@@ -25,7 +24,7 @@ from app.cache.redis_rows import MAX_PEOPLE, Rows
 from app.engine.model import Person
 from app.store import changes, duties, hospitals
 from app.store.changes import Mark
-from app.store.database import Database
+from app.store.database import AWAY, Database
 from app.store.hospitals import Itself, Loaded
 from app.telemetry.meters import Meters
 
@@ -124,7 +123,7 @@ class Relay:
             await work(code)
         except Away:
             return  # told by the way itself
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
+        except AWAY as error:
             _log.warning("a hospital could not be brought to Redis: %s", type(error).__name__, extra={"hospital": code})
 
     async def _publish_what_is_due(self, code: str) -> None:

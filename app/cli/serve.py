@@ -48,6 +48,10 @@ def _announce(settings: Settings, prepared: Prepared) -> None:
     click.echo(
         f"Surgate: {url}  文档 docs {url}/docs  医院 hospitals {', '.join(prepared.hospitals) or '-'}  进程 workers {settings.workers}"
     )
+    if prepared.as_of is not None:
+        click.echo(
+            f"数据库恢复前按快照核查 / until the database is back checks are judged by the snapshot: {prepared.as_of.isoformat(timespec='seconds')}"
+        )
     if not prepared.hospitals:
         click.echo("库中还没有医院 / there is no hospital yet: surgate import PACK_DIR")
     if prepared.demo_keys:

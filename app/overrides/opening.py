@@ -11,10 +11,11 @@ from msgspec.structs import replace
 from app.cache.live import LiveHospital
 from app.engine.codes import normalize_text
 from app.engine.model import Decision, Order, ProcedureResult, Verdict
+from app.errors import StoreAway
 from app.overrides.life import OPEN, OverrideState
 from app.overrides.patterns import FLAGS, Patterns, Seen
 from app.overrides.told import Notifier, told_of
-from app.store.breaker import Breaker, StoreAway
+from app.store.breaker import Breaker
 from app.store.database import Database
 from app.store.overrides import Opening
 from app.store.patterns import Declared, patterns_of

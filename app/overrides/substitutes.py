@@ -59,4 +59,4 @@ def _order(live: LiveHospital, body: bytes) -> Order | None:
 
 def _judged(live: LiveHospital, order: Order, now: datetime) -> Decision:
     """By the matrix alone: the case so far says nothing about anybody's privilege."""
-    return decide(order, live.compiled, live.matrix, None, now)
+    return decide(order, live.compiled, live.usable, None, now)

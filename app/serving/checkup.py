@@ -11,6 +11,7 @@ import socket
 import sqlite3
 import stat
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.audit.keyfile import KeyFile, SealKeyUnusable
 from app.audit.store import limits_of
 from app.cache.redis_client import FAILURES, TIMEOUT_SECONDS, connect
+from app.cache.snapshot import Snapshot
 from app.notify.targets import hours_without
 from app.serving.findings import Finding
 from app.serving.journal_checkup import examine_journal
@@ -42,7 +44,7 @@ NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.ssh
 
 async def examine(settings: Settings) -> list[Finding]:
     """Look at everything that a service with these settings needs."""
-    findings = [*_folder(settings.var_dir), *examine_journal(settings), *_seal_key(settings), *_limits()]
+    findings = [*_folder(settings.var_dir), *examine_journal(settings), *_snapshot(settings), *_seal_key(settings), *_limits()]
     findings += [*_store_file(settings), *await _file(settings)] if settings.embedded else await _server(settings)
     findings += await _redis(settings)
     findings += await asyncio.to_thread(lambda: list(_listening(settings)))
@@ -123,6 +125,21 @@ def _seal_key(settings: Settings) -> Iterator[Finding]:
         yield Finding("good", what, f"指纹 fingerprint {KeyFile(path).current().fingerprint}")
     except SealKeyUnusable as error:
         yield Finding("wrong", what, str(error), "从备份恢复该文件 / restore the file from its backup")
+
+
+def _snapshot(settings: Settings) -> Iterator[Finding]:
+    """What the service could start from, and would go on by, without the database."""
+    what = "快照 snapshot"
+    folder = settings.snapshot_folder
+    mend = "surgate serve 会写入 / `surgate serve` writes it while the database is there"
+    found = Snapshot(folder).survey()
+    yield from (Finding("wrong", what, f"{folder}: {refused}", mend) for refused in found.refused)
+    if not found.as_of:
+        yield Finding("note", what, f"{folder} 中没有 / there is none", mend)
+        return
+    hours = (datetime.now(UTC) - min(found.as_of.values())).total_seconds() / 3600
+    told = f"{', '.join(found.as_of)}: {hours:.1f} h"
+    yield Finding("good", what, told) if hours <= settings.snapshot_max_hours else Finding("note", what, told, mend)
 
 
 def _path(settings: Settings) -> Path:

@@ -6,6 +6,7 @@ Demo keys are marked by their id. They exist only where nobody but this machine 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,7 +27,7 @@ class DemoKeysReachable(SurgateError):
 
 async def keep_demo_keys(database: Database, file: Path) -> dict[str, str]:
     """The demo keys by role: those of the file where they still open, new ones for the rest."""
-    kept = _read(file)
+    kept = read_demo_keys(file)
     async with database.write("demo") as connection:
         known = {key.id: key for key in await keys.load(connection)}
         demo = {role.value: kept[role.value] for role in Role if _opens(known, kept.get(role.value), role)}
@@ -45,7 +46,12 @@ async def keep_demo_keys(database: Database, file: Path) -> dict[str, str]:
 async def refuse_demo_keys(database: Database) -> None:
     """Raises `DemoKeysReachable` where the store holds demo keys that still open."""
     async with database.read() as connection:
-        left = [key for key in await keys.load(connection) if key.is_demo and key.revoked_at is None]
+        refuse_demo(await keys.load(connection))
+
+
+def refuse_demo(known: Iterable[Key]) -> None:
+    """Raises `DemoKeysReachable` where demo keys that still open are among them."""
+    left = [key for key in known if key.is_demo and key.revoked_at is None]
     if left:
         raise DemoKeysReachable(
             f"库中有 {len(left)} 个演示密钥，只能在本机地址上服务；用 surgate keys revoke --demo 吊销 / the store holds {len(left)} demo keys,"
@@ -53,7 +59,8 @@ async def refuse_demo_keys(database: Database) -> None:
         )
 
 
-def _read(file: Path) -> dict[str, str]:
+def read_demo_keys(file: Path) -> dict[str, str]:
+    """The demo keys by role as they were written, whether they open or not; none where there is no such file."""
     try:
         return msgspec.json.decode(file.read_bytes(), type=dict[str, str])
     except (OSError, msgspec.DecodeError):

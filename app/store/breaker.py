@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 from sqlalchemy import text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
-from app.errors import Overloaded
+from app.errors import StoreAway
 from app.store.database import Database
+from app.store.reach import settled
 from app.telemetry.meters import Meters
 
 PROBE_SECONDS = 0.5
@@ -36,10 +37,6 @@ def refuses(error: BaseException) -> bool:
     if isinstance(error, DBAPIError):
         return isinstance(error, IntegrityError | DataError)
     return isinstance(error, StatementError | ValueError | TypeError | ArithmeticError)
-
-
-class StoreAway(Overloaded):
-    """The database did not answer, or is not asked since it did not answer shortly before."""
 
 
 class Breaker:
@@ -90,8 +87,7 @@ class Breaker:
             await asyncio.wait(self._pending, timeout=self._reach_seconds)
 
     async def _answer(self, task: asyncio.Task[_Answer]) -> _Answer:
-        done, _ = await asyncio.wait({task}, timeout=self._reach_seconds)
-        if not done:
+        if not await settled(task, self._reach_seconds):
             raise TimeoutError
         return task.result()
 

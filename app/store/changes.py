@@ -177,6 +177,15 @@ async def latest(connection: AsyncConnection) -> int:
     return (await connection.execute(select(func.max(tables.changes.c.seq)))).scalar() or 0
 
 
+async def standing(connection: AsyncConnection, seq: int) -> tuple[int, str | None]:
+    """The number of the last change, and the instant of the one with that number: None, or another one than before, where the log is not the one
+    that was followed any more (the database was restored from a backup)."""
+    log = tables.changes
+    then = select(log.c.at).where(log.c.seq == seq).scalar_subquery()
+    latest, mark = (await connection.execute(select(func.max(log.c.seq), then))).one()
+    return latest or 0, mark
+
+
 async def acknowledge(connection: AsyncConnection, worker: str, seq: int, lease_seconds: float) -> bool:
     """A worker says which version it honours, and for how long it will trust its memory without looking. False: the log is further already, and
     the worker must not trust its memory.

@@ -20,9 +20,10 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.engine.model import CaseHistory, PastDecision
+from app.errors import StoreAway
 from app.store import bulk, chain, locks, tables
 from app.store.among import among
-from app.store.breaker import Breaker, StoreAway
+from app.store.breaker import Breaker
 from app.store.database import Database
 from app.store.decided import Before, CaseTaken, Earlier, Judged, NotRecorded, Record, RequestKey, case_history
 from app.store.fair_queue import FairQueue

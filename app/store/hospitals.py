@@ -62,11 +62,16 @@ class Itself(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """A hospital with its people, as its last change left it."""
+    """A hospital with its people, as its last change left it. `at`: when that was made, as the log has it; empty where it is not known."""
 
     itself: Itself
     people: dict[str, Person]
-    mark: Mark
+    version: int
+    at: str = ""
+
+    @property
+    def mark(self) -> Mark:
+        return Mark(self.version, self.at)
 
 
 async def codes(connection: AsyncConnection) -> list[str]:
@@ -99,7 +104,7 @@ async def load(connection: AsyncConnection, code: str) -> Loaded | None:
     if itself is None:
         return None
     mark = await changes.mark(connection, code)
-    return Loaded(itself, await load_people(connection, code, None), mark)
+    return Loaded(itself, await load_people(connection, code, None), *mark)
 
 
 async def load_itself(connection: AsyncConnection, code: str) -> Itself | None:

@@ -75,6 +75,20 @@ MATRIX_GRANTS = Family("surgate_matrix_grants", "gauge", "Grants that the worker
 MATRIX_EVICTIONS = Family("surgate_matrix_evictions", "counter", "Hospitals that made room in memory for another one")
 REDIS_UP = Family("surgate_redis_up", "gauge", "1: Redis answers the worker; 0: the database is read instead")
 REDIS_REBUILDS = Family("surgate_redis_rebuilds", "counter", "Hospitals that were written to Redis anew")
+DEGRADED = Family(
+    "surgate_degraded", "gauge", "1 while the worker cannot hold its matrix against the change log: its answers are marked so"
+)
+MATRIX_UNAVAILABLE = Family(
+    "surgate_matrix_unavailable", "gauge", "Hospitals for which the worker's matrix has become too old to allow anything by it"
+)
+LOG_REPLACED = Family("surgate_log_replaced", "counter", "Times that the change log was not the one that was followed: a restored database")
+SNAPSHOT_CONFIRMED = Family(
+    "surgate_snapshot_confirmed_timestamp_seconds", "gauge", "When the worker last saw to it that the snapshot on disk is up to date"
+)
+SNAPSHOT_FAILURES = Family("surgate_snapshot_failures", "counter", "Times that the snapshot could not be written")
+SNAPSHOT_REFUSED = Family(
+    "surgate_snapshot_refused", "counter", "Files of the snapshot that were damaged or otherwise of no use at a start"
+)
 STARTED = Family("surgate_worker_start_timestamp_seconds", "gauge", "When the worker started")
 STARTS = Family(
     "surgate_worker_starts", "counter", "Workers started since the service started; more than there are workers: some ended by themselves"
@@ -132,6 +146,12 @@ FAMILIES = (
     MATRIX_EVICTIONS,
     REDIS_UP,
     REDIS_REBUILDS,
+    DEGRADED,
+    MATRIX_UNAVAILABLE,
+    LOG_REPLACED,
+    SNAPSHOT_CONFIRMED,
+    SNAPSHOT_FAILURES,
+    SNAPSHOT_REFUSED,
     STARTED,
     STARTS,
     OVERRIDES_OPEN,

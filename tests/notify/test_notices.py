@@ -15,7 +15,6 @@ from app.notify.notices import notices
 from app.notify.targets import Target, hours_without
 from app.overrides.told import Person, Procedure, Told, code_name, name_of
 from app.packs.load import load_pack
-from app.store.changes import Mark
 from app.store.hospitals import Itself, Loaded, Settings
 
 PACK = Path(__file__).parents[2] / "packs" / "wahh"
@@ -45,7 +44,7 @@ def live() -> LiveHospital:
     hours = OfficeHours(frozenset({1, 2, 3, 4, 5}), 8 * 60, 17 * 60 + 30, frozenset({date(2026, 11, 24)}))
     hospital = replace(pack.hospital, office_hours=hours)
     settings = Settings(notify=(OFFICE, DUTY, ALWAYS))
-    return LiveHospital.of(Loaded(Itself(hospital, settings), {p.staff.staff: p for p in pack.people}, Mark(1, "")), datetime.now(UTC))
+    return LiveHospital.of(Loaded(Itself(hospital, settings), {p.staff.staff: p for p in pack.people}, 1), datetime.now(UTC))
 
 
 @pytest.mark.parametrize(

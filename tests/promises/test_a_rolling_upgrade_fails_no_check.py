@@ -22,8 +22,8 @@ from tests.service.conftest import Shared, shared
 
 __all__ = ["shared"]
 
-CLIENTS = 6
-BETWEEN = 40
+CLIENTS = 12
+BETWEEN = 20
 """Checks that are answered before the next node is stopped."""
 
 

@@ -29,7 +29,7 @@ class Worker:
         settings = {
             "SURGATE_DATABASE_URL": f"sqlite+aiosqlite:///{store}",
             "SURGATE_VAR_DIR": str(store.parent),
-            "SURGATE_REACH_SECONDS": "60",
+            "SURGATE_REACH_SECONDS": "30",
         }
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SURGATE_")}
         self._log = log

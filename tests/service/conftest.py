@@ -20,7 +20,7 @@ from app.store import keys
 from app.store.migrate import migrate
 from tests.servers import Postgres, postgres
 
-SLOW_IS_NO_OUTAGE = 60
+SLOW_IS_NO_OUTAGE = 30
 """Seconds that the database may take in tests that are not about its absence: no slow machine makes one of it."""
 
 PACK = Path(__file__).parents[2] / "packs" / "wahh"

@@ -161,7 +161,12 @@ async def test_ready_tells_of_every_dependency_and_the_matrix(client: httpx.Asyn
     assert answered.status_code == 200
     state = answered.json()
     assert (state["status"], state["degraded"]) == ("ready", False)
-    assert {name: d["status"] for name, d in state["dependencies"].items()} == {"store": "up", "hospitals": "up", "seals": "up"}
+    assert {name: d["status"] for name, d in state["dependencies"].items()} == {
+        "store": "up",
+        "hospitals": "up",
+        "seals": "up",
+        "snapshot": "up",
+    }
     assert [m["hospital"] for m in state["matrix"]] == ["wahh"]
     assert state["matrix"][0]["age_seconds"] < 2
     assert datetime.fromisoformat(state["matrix"][0]["as_of"]) <= datetime.now(UTC)

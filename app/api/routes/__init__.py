@@ -23,19 +23,18 @@ from app.api.routes import (
     technologies,
 )
 
-ROUTERS: tuple[APIRouter, ...] = (
-    health.router,
-    metrics.router,
+WITHOUT_STORE: tuple[APIRouter, ...] = (health.router, metrics.router, checks.router, people.router)
+"""Those that answer while the store is away too."""
+
+WITH_STORE: tuple[APIRouter, ...] = (
     keys.router,
     grants.router,
     staff.router,
     technologies.router,
     changes.router,
-    checks.router,
     decisions.router,
     cases.router,
     overrides.router,
-    people.router,
     stats.router,
     imports.router,
     exports.router,

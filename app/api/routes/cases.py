@@ -72,7 +72,7 @@ def _rejudged(found: list[record.Recorded], live: LiveHospital) -> Rejudged | No
         order = decode_order(last.order, live.compiled.policy.flags)
         own = tuple(msgspec.json.decode(one.past, type=PastDecision) for one in before if one.patient_id == last.patient_id)
         history = CaseHistory(last.patient_id, own) if own else None
-        judged = decide(order, live.compiled, live.matrix, history, datetime.now(UTC))
+        judged = decide(order, live.compiled, live.usable, history, datetime.now(UTC))
     except (BadInput, OtherPatient):
         return None
     return Rejudged(judged.decision, judged.overridable, judged.message, judged.evaluated_at)

@@ -7,7 +7,7 @@ the operations networks, or to a key of the operations office.
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +16,8 @@ from sqlalchemy import text
 
 from app.api.answers import Dependency, HospitalReadiness, JournalBacklog, Readiness
 from app.api.http import answer, gateway_of, operations
-from app.store.breaker import StoreAway
+from app.errors import StoreAway
+from app.store.changes import since_boot
 from app.store.database import Database
 from app.store.journal import refused_files
 
@@ -37,28 +38,28 @@ async def ready(request: Request, only: Annotated[str | None, operations()]) -> 
     is not the check itself says so. By key, other hospitals are left out."""
     gateway = gateway_of(request)
     store = await _store(gateway)
-    now = datetime.now(UTC)
+    now = since_boot()
     matrix = tuple(
-        HospitalReadiness(code, live.version, live.as_of, round(max(0.0, (now - live.as_of).total_seconds()), 3))
+        HospitalReadiness(code, live.version, live.as_of, round(now - live.confirmed, 3), live.usable is not None)
         for code, live in sorted(gateway.live.hospitals.items())
         if only is None or code == only
     )
     known = bool(gateway.live.settings)
     hospitals = Dependency("up" if known else "down", 0.0, "" if known else "no hospital: surgate import PACK_DIR")
     seals = Dependency("down" if gateway.heads.failing else "up", 0.0, gateway.heads.failing)
+    snapshot = Dependency("down" if gateway.keeper.failing else "up", 0.0, gateway.keeper.failing)
     journal = JournalBacklog(gateway.journal.waiting, _instant(gateway.journal.oldest), len(refused_files(gateway.journal.folder)))
-    is_ready = known
     state = Readiness(
-        status="ready" if is_ready else "not_ready",
+        status="ready" if known else "not_ready",
         degraded=store.status == "down"
         or journal.waiting > 0
         or any(live.matrix.state.degraded for live in gateway.live.hospitals.values()),
-        dependencies={"store": store, "hospitals": hospitals, "seals": seals} | _redis(gateway),
+        dependencies={"store": store, "hospitals": hospitals, "seals": seals, "snapshot": snapshot} | _redis(gateway),
         matrix=matrix,
         waiting=gateway.ledger.waiting,
         journal=journal,
     )
-    return answer(state, 200 if is_ready else 503)
+    return answer(state, 200 if known else 503)
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -18,7 +18,7 @@ from app.cache.live import LiveHospital
 from app.engine.codes import normalize_text
 from app.engine.decide import candidates_of
 from app.engine.lookup import Lookup, refuses
-from app.errors import BadInput, FieldError, NotFound
+from app.errors import BadInput, FieldError, NoMatrix, NotFound
 from app.store.keys import Key
 
 router = APIRouter(tags=["matrix"])
@@ -95,7 +95,10 @@ async def get_operators(
 
 async def _live(request: Request, key: Key) -> LiveHospital:
     gateway = gateway_of(request)
-    return await gateway.live.hospital(key.hospital)
+    live = await gateway.live.hospital(key.hospital)
+    if live.usable is None:
+        raise NoMatrix(f"授权数据只更新至 / the grant matrix is as of {live.as_of.astimezone(live.hospital.time_zone).isoformat()}")
+    return live
 
 
 def _lookup(live: LiveHospital, department: str | None, asked: PrivilegesAsked | OperatorsAsked) -> Lookup:

@@ -14,7 +14,7 @@ from app.settings import Settings
 from app.store import changes, hospitals, tables
 from app.store.database import Database
 from app.telemetry.meters import Meters
-from tests.cache.conftest import GIVE_UP_SECONDS, HOSPITAL, OTHER, SURGEON, change, content, status, until
+from tests.relay.conftest import GIVE_UP_SECONDS, HOSPITAL, OTHER, SURGEON, change, content, status, until
 
 pytestmark = pytest.mark.anyio
 

@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from app.cache.redis_address import parse
 from app.settings import BadSettings, Settings, read_settings
 from app.store import changes
-from tests.cache.conftest import HOSPITAL, SURGEON, Workers, change, complete, status, until, working
+from tests.relay.conftest import HOSPITAL, SURGEON, Workers, change, complete, status, until, working
 from tests.served import free_port
 from tests.servers import START_SECONDS, Redis, _tool, redis
 

@@ -17,7 +17,7 @@ from app.settings import Settings
 from app.store import changes, hospitals, tables
 from app.store.database import Database
 from app.store.hospitals import Loaded
-from tests.cache.conftest import HOSPITAL, OTHER, SURGEON, Workers, change, complete, content, status, until, working
+from tests.relay.conftest import HOSPITAL, OTHER, SURGEON, Workers, change, complete, content, status, until, working
 from tests.servers import Redis, redis
 
 pytestmark = pytest.mark.anyio
