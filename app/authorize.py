@@ -114,7 +114,7 @@ class Authorizer:
 
     def order(self, body: bytes, key: Key) -> Order:
         """The order in a body, as the key's hospital reads it. Raises `BadInput`."""
-        return decode_order(body, self._live.hospitals[key.hospital].compiled.policy.flags)
+        return decode_order(body, self._live.settings[key.hospital].policy.flags)
 
     async def _admitted(self, order: Order, body: bytes, key: Key, rank: Rank) -> bytes:
         with self._admission.admitted(rank, key.hospital):
@@ -133,8 +133,7 @@ class Authorizer:
 
     async def _explained(self, order: Order, key: Key) -> Explanation:
         before = await self._ledger.before(RequestKey(key.hospital, key.client, ""), order.case_id)
-        await self._live.fresh()
-        live = self._live.hospitals[key.hospital]
+        live = await self._live.hospital(key.hospital)
         try:
             return explain(order, live.compiled, live.usable, before.history, datetime.now(UTC))
         except OtherPatient:
@@ -155,10 +154,9 @@ class Authorizer:
         if before.earlier is not None:
             self._meters.replays.add()
             return _replayed(before.earlier, content, order)
-        # From here to the decision nothing is awaited but a stale lease: what is judged by is what was in force when the check began, or newer.
-        await self._live.fresh()
+        # From here to the decision nothing is awaited: what is judged by is what was in force when the check began, or newer.
+        live = await self._live.hospital(key.hospital)
         watch.admitted()
-        live = self._live.hospitals[key.hospital]
         decision = _decide(order, live, before)
         watch.judged()
         opening = None

@@ -29,6 +29,7 @@ from app.audit.store import open_store
 from app.authorize import ENGINE_VERSION, Authorizer
 from app.cache.keeper import Keeper
 from app.cache.live import Live
+from app.cache.relay import Relay
 from app.cache.snapshot import Snapshot
 from app.errors import BadInput, FieldError, SurgateError
 from app.events.feed import Feed
@@ -64,6 +65,7 @@ class Gateway:
         self.shared_metrics = shared_metrics
         worker = f"{os.getpid()}-{os.urandom(4).hex()}"
         self.database, self.heads = open_store(settings, self.meters, enqueued=lambda: self.deliverer.wake())
+        self.relay = None if settings.redis_address is None else Relay(self.database, settings.redis_address, worker, self.meters)
         snapshot = Snapshot(settings.snapshot_folder)
         self.live = Live(
             self.database,
@@ -74,6 +76,8 @@ class Gateway:
             snapshot=snapshot,
             reach_seconds=settings.reach_seconds,
             max_age_seconds=settings.snapshot_max_hours * 3600,
+            relay=self.relay,
+            max_grants=settings.memory_grants,
         )
         self.keeper = Keeper(self.live, snapshot, self.meters)
         self.sealer = Sealer(self.database, self.heads, worker, settings.seal_seconds, self.meters)

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from app.cache.redis_address import Address, parse
 from app.errors import SurgateError
 
 PREFIX = "SURGATE_"
@@ -38,6 +39,13 @@ class Settings(BaseModel):
     database_lock_seconds: Annotated[float, Field(gt=0, le=600, description="How long a statement may wait for a lock on PostgreSQL")] = (
         10.0
     )
+    redis_url: Annotated[
+        str,
+        Field(
+            repr=False, description="Where the matrix is shared: redis://, rediss://, redis+sentinel://, redis+cluster://; empty: nowhere"
+        ),
+    ] = ""
+    memory_grants: Annotated[int, Field(ge=1, description="Grants that a worker holds in memory at most, of all hospitals")] = 2_000_000
     host: Annotated[str, Field(description="Address to listen on")] = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535, description="Port to listen on")] = 8080
     workers: Annotated[int, Field(ge=1, le=64, description="Worker processes on this machine")] = 1
@@ -108,6 +116,13 @@ class Settings(BaseModel):
             raise ValueError(f"must be {SQLITE}PATH or {POSTGRESQL}USER:PASSWORD@HOST/DATABASE")
         return url
 
+    @field_validator("redis_url")
+    @classmethod
+    def _known_redis(cls, url: str) -> str:
+        if url:
+            parse(url)
+        return url
+
     @field_validator("var_dir", mode="before")
     @classmethod
     def _named_folder(cls, folder: object) -> object:
@@ -130,6 +145,11 @@ class Settings(BaseModel):
     def database(self) -> str:
         """The database's URL, the embedded store's by default."""
         return self.database_url or f"{SQLITE}{(self.var_dir / 'surgate.db').resolve()}"
+
+    @property
+    def redis_address(self) -> Address | None:
+        """Where Redis is; None where there is none."""
+        return parse(self.redis_url) if self.redis_url else None
 
     @property
     def embedded(self) -> bool:

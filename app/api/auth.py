@@ -54,7 +54,7 @@ class Guard:
         if sent is None:
             return None
         key = self._live.keys.get(sent[0])
-        if key is None or not key.opens_with(sent[1]) or key.revoked_at is not None or key.hospital not in self._live.hospitals:
+        if key is None or not key.opens_with(sent[1]) or key.revoked_at is not None or key.hospital not in self._live.settings:
             return None
         return key
 

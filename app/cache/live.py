@@ -4,9 +4,10 @@ The worker looks at the log every few milliseconds, applies what is new, and say
 it will trust its memory without looking. A change that returns has waited for that (`store.changes.in_force`). When the lease has run out,
 because the process was frozen or the store did not answer, the worker looks at the log before it judges anything.
 
-A hospital of 400,000 grants takes seconds to read and to compile. It is read piece by piece and compiled in a thread, and what is finished is put
-in the place of what was, so that no check ever sees half of a change. While that goes on the lease is not renewed; checks that come after its
-end wait.
+A hospital comes into memory when it is first asked for, from Redis where that has it as the database does, otherwise from the database; it leaves
+when others need the room. One of 400,000 grants takes seconds to read and to compile. It is read piece by piece and compiled in a thread, and what is
+finished is put in the place of what was, so that no check ever sees half of a change. A change of some people is applied before the worker says that
+it honours it; a change of everything puts the hospital out of memory, and only checks of that hospital wait until it is there again.
 
 Where the database cannot be reached, what is in memory goes on to be judged by, and what a worker that starts then finds in the snapshot: each
 answer says so (`degraded`) and since when nothing is known (`as_of`). After some hours there is no matrix any more.
@@ -15,6 +16,7 @@ answer says so (`degraded`) and since when nothing is known (`as_of`). After som
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -27,12 +29,15 @@ import msgspec
 from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.cache.changed import Changed
+from app.cache.relay import Relay
 from app.cache.snapshot import Held, HeldHospital, Index, Snapshot, Unusable
 from app.engine.hospital import CompiledHospital
 from app.engine.matrix import Matrix
 from app.engine.model import Hospital, MatrixState, Person
+from app.errors import StoreAway
 from app.store import changes, hospitals, keys
-from app.store.changes import since_boot
+from app.store.changes import Mark, since_boot
 from app.store.database import AWAY, Database
 from app.store.reach import leave, settled, within
 from app.telemetry.meters import Meters
@@ -42,11 +47,14 @@ _log = logging.getLogger("surgate.live")
 _Given = ParamSpec("_Given")
 _Made = TypeVar("_Made")
 
-KEYS, TECHNOLOGIES = "key", "technology"
-"""Kinds of changes that are followed without reading people again."""
-
 ACKNOWLEDGE_AFTER = 0.4
 """Share of the lease after which it is renewed although nothing changed."""
+
+LOOK_WHEN_TOLD = 0.2
+"""Share of the lease after which the log is looked at where changes are heard of at once."""
+
+MAX_GRANTS = 2_000_000
+"""Grants in a worker's memory: about 600 MiB."""
 
 BESIDE_SECONDS = 1.0
 """How often the database is asked a small question while much is read from it, so that it is known to be there."""
@@ -62,33 +70,6 @@ STOP_SECONDS = 10.0
 
 AGE_SECONDS = 1.0
 """How often it is looked how old the matrix has become, while it cannot be held against the log."""
-
-
-class Changed(NamedTuple):
-    """What of a hospital is to be read again, up to a version: all of it (`whole`), what it is but for its people (`itself`), the rows of some
-    people."""
-
-    version: int
-    whole: bool = False
-    itself: bool = False
-    people: frozenset[str] = frozenset()
-
-    @classmethod
-    def since(cls, logged: Iterable[changes.Logged]) -> dict[str, Changed]:
-        """What the log says, by hospital; keys aside."""
-        found: dict[str, Changed] = {}
-        for change in logged:
-            if change.kind == KEYS:
-                continue
-            before = found.get(change.hospital, cls(change.seq))
-            technologies = change.people is None and change.kind == TECHNOLOGIES
-            found[change.hospital] = cls(
-                version=change.seq,
-                whole=before.whole or (change.people is None and not technologies),
-                itself=before.itself or technologies,
-                people=before.people | frozenset(change.people or ()),
-            )
-        return found
 
 
 class LiveHospital:
@@ -109,6 +90,7 @@ class LiveHospital:
         self.as_of = matrix.state.as_of.astimezone(UTC)
         self.confirmed = since_boot()
         self.usable: Matrix | None = matrix
+        self.grants = sum(len(person.grants) for person in people.values())
 
     @classmethod
     def kept(cls, kept: HeldHospital) -> LiveHospital:
@@ -155,8 +137,17 @@ def _state(version: int, as_of: datetime, hospital: Hospital) -> MatrixState:
     return MatrixState(version, as_of.astimezone(hospital.time_zone))
 
 
+class _Read(NamedTuple):
+    """A hospital that was read, how far the log was then, and of which log's (see `Index.generation`)."""
+
+    live: LiveHospital
+    seq: int
+    generation: int
+
+
 class Live:
-    """Everything that a worker holds in memory."""
+    """Everything that a worker holds in memory. `hospitals`: those that are in it, the one that was asked for last at the end; `settings`: those of
+    every hospital there is."""
 
     def __init__(
         self,
@@ -169,8 +160,11 @@ class Live:
         snapshot: Snapshot | None = None,
         reach_seconds: float = 1.0,
         max_age_seconds: float = 43_200.0,
+        relay: Relay | None = None,
+        max_grants: int = MAX_GRANTS,
     ) -> None:
-        """`reach_seconds`: how long the database may take before it counts as away; `max_age_seconds`: how old the matrix may get then."""
+        """`reach_seconds`: how long the database may take before it counts as away; `max_age_seconds`: how old the matrix may get then.
+        `relay`: the way to Redis, None where there is none. `max_grants`: how many grants are held at most; one hospital may have more."""
         self._database = database
         self._snapshot = snapshot
         self._reach_seconds = reach_seconds
@@ -192,15 +186,25 @@ class Live:
         self._away_until = 0.0
         self._aged = 0.0
         self._task: asyncio.Task[None] | None = None
+        self._warming: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
+        self._moved = asyncio.Event()
         # A thread of its own: behind a long import or export in the shared ones a change would not come into force.
         self._thread = ThreadPoolExecutor(1, "surgate-live")
+        # Another one for whole hospitals: a change of one hospital does not wait for another one to be compiled.
+        self._filler = ThreadPoolExecutor(1, "surgate-fill")
+        self._filling: dict[str, asyncio.Task[None]] = {}
+        self._relay = relay
+        self._max_grants = max_grants
+        self._marks: dict[str, Mark] = {}
+        self._of_snapshot: set[str] = set()
         self.hospitals: dict[str, LiveHospital] = {}
+        self.settings: dict[str, hospitals.Settings] = {}
         self.keys: dict[str, keys.Key] = {}
 
     async def start(self) -> None:
-        """Load everything and begin to follow the log; from the snapshot where the database is away. Raises what the database raises where there is
-        no snapshot either."""
+        """Begin to follow the log. The only hospital is in memory then; of several, as many as there is room for come after. From the snapshot where
+        the database is away; raises what the database raises where there is no snapshot either."""
         index = await self._index()
         self._generation = 0 if index is None else index.generation
         try:
@@ -208,6 +212,8 @@ class Live:
                 await self._look(REACH_AT_START_SECONDS)
             else:
                 await self._look_after(index)
+            if len(self.settings) == 1:
+                await self._read_in(*self.settings)
         except AWAY as error:
             if index is None or not await self._load_snapshot(index):
                 raise
@@ -216,17 +222,25 @@ class Live:
             self._renew()
             if self._renewing is not None:
                 await settled(self._renewing, PATIENT_SECONDS)
+        if self._relay is not None:
+            self._relay.start(lambda: self._marks, self.moved)
         self._task = asyncio.create_task(self._follow())
+        if len(self.settings) > 1:
+            self._warming = asyncio.create_task(self._warm())
 
     async def stop(self) -> None:
         """Stop following; changes do not wait for this worker any more."""
         # The task is asked, not cancelled: a transaction cancelled while it commits would still hold the write lock that signing off needs.
         self._stopping.set()
-        if self._task is not None:
-            await self._task
+        self._moved.set()
+        tasks = [task for task in (self._task, self._warming, *self._filling.values()) if task is not None]
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._relay is not None:
+            await self._relay.stop()
         if self._renewing is not None:
             await settled(self._renewing, STOP_SECONDS)
         self._thread.shutdown(wait=False)
+        self._filler.shutdown(wait=False)
         self._trusted_until = 0.0
         try:
             await within(STOP_SECONDS, self._sign_off())
@@ -255,6 +269,156 @@ class Live:
         if self.away:
             self._grow_old()
 
+    def moved(self, seq: int) -> None:
+        """The log is that far, as somebody says."""
+        if seq > self._seq:
+            self._moved.set()
+
+    async def hospital(self, code: str) -> LiveHospital:
+        """A hospital by what is in force now, read first where it is not in memory. Raises `KeyError` where there is no such hospital, `StoreAway` where
+        neither the database nor the snapshot has it."""
+        live = self.hospitals.get(code)
+        if live is None or not self._trusted():
+            live = await self._obtained(code)
+        if len(self.hospitals) > 1:
+            self.hospitals[code] = self.hospitals.pop(code)  # asked for last
+        return live
+
+    async def _obtained(self, code: str) -> LiveHospital:
+        while True:
+            await self.fresh()
+            live = self.hospitals.get(code)
+            if live is not None:
+                return live
+            # What is put into memory has to be held against the log once more: this caller may have come while it was read.
+            await self._filled(code)
+
+    async def _filled(self, code: str) -> None:
+        """Read a hospital into memory; whoever comes meanwhile waits for the same read."""
+        await asyncio.shield(self._begin_filling(code))
+
+    def _begin_filling(self, code: str) -> asyncio.Task[None]:
+        task = self._filling.get(code)
+        if task is None:
+            task = self._filling[code] = asyncio.create_task(self._fill(code))
+            task.add_done_callback(partial(self._end_filling, code))
+        return task
+
+    def _end_filling(self, code: str, task: asyncio.Task[None]) -> None:
+        del self._filling[code]
+        if not task.cancelled():
+            task.exception()  # told to whoever waits; nobody may
+
+    async def _fill(self, code: str) -> None:
+        error: BaseException | None = None
+        if not self.away:
+            try:
+                await self._read_in(code)
+            except AWAY as failed:
+                self._lost(failed)
+                error = failed
+            else:
+                return
+        if not await self._put_from_snapshot(code):
+            raise StoreAway(f"{code}: 数据库暂不可用，也无快照 / the store is away, and no snapshot has it") from error
+
+    async def _read_in(self, code: str) -> None:
+        while not await self._put(code, await self._read_whole(code)):
+            pass
+
+    async def _read_whole(self, code: str) -> _Read:
+        """A hospital from Redis, where that has it as the database does, otherwise from the database."""
+        as_of, generation = datetime.now(UTC), self._generation
+        if self._relay is not None:
+            seq, mark = await within(PATIENT_SECONDS, self._mark_of(code))
+            loaded = await self._relay.whole(code, mark)
+            if loaded is not None:
+                return _Read(await self._aside_whole(LiveHospital.of, loaded, as_of), seq, generation)
+            as_of = datetime.now(UTC)
+        seq, loaded = await self._beside(self._load(code))
+        if loaded is None:
+            raise KeyError(code)
+        if self._relay is not None:
+            self._relay.offer(loaded)
+        return _Read(await self._aside_whole(LiveHospital.of, loaded, as_of), seq, generation)
+
+    async def _mark_of(self, code: str) -> tuple[int, Mark]:
+        async with self._database.read() as connection:
+            return await changes.latest(connection), await changes.mark(connection, code)
+
+    async def _load(self, code: str) -> tuple[int, hospitals.Loaded | None]:
+        async with self._database.read() as connection:
+            return await changes.latest(connection), await hospitals.load(connection, code)
+
+    async def _put(self, code: str, read: _Read) -> bool:
+        """Take a hospital into memory, with what changed while it was read; False where all of it has to be read again."""
+        async with self._looking:
+            if read.generation != self._generation:
+                return False
+            live = read.live if read.seq >= self._seq else await self._beside(self._brought_up(code, read))
+            if live is None:
+                return False
+            self._of_snapshot.discard(code)
+            self._hold(code, live)
+            return True
+
+    async def _brought_up(self, code: str, read: _Read) -> LiveHospital | None:
+        async with self._database.read() as connection:
+            as_of = datetime.now(UTC)
+            changed = Changed.since(await changes.since(connection, read.seq, code)).get(code)
+            return read.live if changed is None else await self._changed(connection, read.live, changed, as_of)
+
+    async def _put_from_snapshot(self, code: str) -> bool:
+        """Take a hospital as the snapshot has it, until the database is back. What is known to have changed since allows nothing."""
+        index = await self._index()
+        if index is None or code not in index.hospitals:
+            return False
+        kept = await self._of_index(index, code)
+        if kept is None or code in self.hospitals or not self.away:
+            return kept is not None
+        self._of_snapshot.add(code)
+        known = self._marks.get(code)
+        if known is not None and kept.version < known.seq:
+            kept.confirmed -= self._max_age_seconds
+        kept.degrade(self._max_age_seconds)
+        self._hold(code, kept)
+        return True
+
+    async def _of_index(self, index: Index, code: str) -> LiveHospital | None:
+        assert self._snapshot is not None
+        try:
+            kept = await self._aside_whole(self._snapshot.hospital, index, code)
+        except Unusable as error:
+            self._refused(error)
+            return None
+        return await self._aside_whole(LiveHospital.kept, kept)
+
+    def _hold(self, code: str, live: LiveHospital) -> None:
+        """Keep a hospital in memory, and let go of those that were asked for longest ago where there is no room. Whoever judges by one of them keeps
+        it until the judgement is made."""
+        self.hospitals[code] = live
+        self._make_room()
+
+    def _make_room(self) -> None:
+        held = sum(live.grants for live in self.hospitals.values())
+        while held > self._max_grants and len(self.hospitals) > 1:
+            held -= self.hospitals.pop(next(iter(self.hospitals))).grants
+            self._meters.evictions.add()
+        self._meters.grants_held.set(held)
+
+    async def _warm(self) -> None:
+        """Bring hospitals into memory while there is room."""
+        for code in tuple(self.settings):
+            full = sum(live.grants for live in self.hospitals.values()) >= self._max_grants
+            if full or self.away or self._stopping.is_set():
+                return
+            if code not in self.hospitals:
+                try:
+                    await self._filled(code)
+                except (StoreAway, KeyError) as error:
+                    _log.warning("hospitals are not read ahead: %s", type(error).__name__)
+                    return
+
     async def look(self) -> None:
         """Hold the memory against the log, apply what is new, renew the lease where it is time. Raises what the database raises."""
         await self._look_alone()
@@ -275,6 +439,7 @@ class Live:
             await self._look(self._reach_seconds)
 
     async def _look(self, reach_seconds: float) -> None:
+        self._moved.clear()
         self._begun += 1
         number, as_of = self._begun, datetime.now(UTC)
         latest, mark = await within(reach_seconds, self._standing(self._seq))
@@ -282,6 +447,10 @@ class Live:
             self._log_replaced(self._seq)
         if self._anew or latest != self._seq:
             await self._beside(self._catch_up(as_of))
+        # Nobody followed the log for what came from the snapshot.
+        for code in self._of_snapshot:
+            self.hospitals.pop(code, None)
+        self._of_snapshot.clear()
         for live in self.hospitals.values():
             live.confirm(as_of)
         self._meters.confirmed(self.hospitals, as_of)
@@ -299,13 +468,13 @@ class Live:
         async with self._database.read() as connection:
             return await changes.standing(connection, seq)
 
-    async def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _beside(self, work: Coroutine[Any, Any, _Made]) -> _Made:
         """Do what may take long for as long as the database answers a small question meanwhile."""
         task = asyncio.create_task(work)
         try:
             while not await settled(task, BESIDE_SECONDS):
                 await within(PATIENT_SECONDS, self._standing(0))
-            task.result()
+            return task.result()
         finally:
             leave(task)
 
@@ -313,23 +482,25 @@ class Live:
         async with self._database.read() as connection:
             seq = await changes.latest(connection)
             if self._anew:
-                await self._load(connection, as_of)
+                await self._begin_anew(connection)
             else:
                 await self._apply(connection, await changes.since(connection, self._seq), as_of)
             _, mark = await changes.standing(connection, seq)
         self._seq, self._mark, self._anew = seq, mark, False
 
-    async def _load(self, connection: AsyncConnection, as_of: datetime) -> None:
-        """Everything as the database has it now. Raises `OSError` for one without a hospital where there were some: it is being restored."""
-        found = {}
-        for code in await hospitals.codes(connection):
-            loaded = await hospitals.load(connection, code)
-            if loaded is not None:
-                found[code] = await self._aside(LiveHospital.of, loaded, as_of)
-        if self.hospitals and not found:
+    async def _begin_anew(self, connection: AsyncConnection) -> None:
+        """Forget what is in memory, and know what the database has now. Raises `OSError` for one without a hospital where there were some: it is being
+        restored."""
+        settings = await hospitals.settings(connection)
+        if self.settings and not settings:
             raise OSError("the database is empty")
         known = {key.id: key for key in await keys.load(connection)}
-        self.hospitals, self.keys = found, known
+        self._marks = await changes.marks(connection)
+        self.settings, self.keys = settings, known
+        held = [code for code in self.hospitals if code in settings]
+        self.hospitals.clear()
+        for code in held:
+            self._begin_filling(code)
 
     def _log_replaced(self, seq: int) -> None:
         """The log is not the one that was followed: the database was put back to an earlier day, or is another one. It is the truth all the same."""
@@ -347,14 +518,12 @@ class Live:
 
     async def _load_snapshot(self, index: Index) -> bool:
         """Take what the snapshot holds; False where nothing of it can be used."""
-        assert self._snapshot is not None
         for code in index.hospitals:
-            try:
-                kept = await self._aside(self._snapshot.hospital, index, code)
-            except Unusable as error:
-                self._refused(error)
-            else:
-                self.hospitals[code] = await self._aside(LiveHospital.kept, kept)
+            kept = await self._of_index(index, code)
+            if kept is not None:
+                self.settings[code] = kept.settings
+                self._of_snapshot.add(code)
+                self._hold(code, kept)
         self.keys = {key.id: key for key in index.keys}
         self._seq, self._mark = index.seq, index.mark
         if self.hospitals:
@@ -395,26 +564,44 @@ class Live:
         self._meters.unavailable.set(sum(live.usable is None for live in self.hospitals.values()))
 
     async def _apply(self, connection: AsyncConnection, logged: Iterable[changes.Logged], as_of: datetime) -> None:
-        if any(change.kind == KEYS for change in logged):
+        logged = list(logged)
+        if any(change.kind == changes.KEYS for change in logged):
             self.keys = {key.id: key for key in await keys.load(connection)}
-        for code, changed in Changed.since(logged).items():
-            live = await self._changed(connection, code, changed, as_of)
-            if live is not None:
-                self.hospitals[code] = live
+        found = Changed.since(logged)
+        if any(changed.whole for changed in found.values()):
+            self.settings = await hospitals.settings(connection)
+        for code, changed in found.items():
+            self._marks[code] = changed.mark
+            live = self.hospitals.get(code)
+            if live is None or live.version >= changed.version or code in self._of_snapshot:
+                continue
+            now = await self._changed(connection, live, changed, as_of)
+            if now is not None:
+                self.hospitals[code] = now
+            else:
+                del self.hospitals[code]
+                self._begin_filling(code)
 
-    async def _changed(self, connection: AsyncConnection, code: str, changed: Changed, as_of: datetime) -> LiveHospital | None:
-        """A hospital after changes; None where there is none."""
-        live = self.hospitals.get(code)
-        if live is None or changed.whole:
-            loaded = await hospitals.load(connection, code)
-            return None if loaded is None else await self._aside(LiveHospital.of, loaded, as_of)
-        itself = await hospitals.load_itself(connection, code) if changed.itself else None
-        people = await hospitals.load_people(connection, code, changed.people) if changed.people else {}
+    async def _changed(self, connection: AsyncConnection, live: LiveHospital, changed: Changed, as_of: datetime) -> LiveHospital | None:
+        """A hospital after changes; None where all of it has to be read again."""
+        if changed.whole:
+            return None
+        code, itself, people = live.hospital.code, None, dict[str, Person]()
+        read = None if self._relay is None else await self._relay.some(code, changed.mark, changed.people, itself=changed.itself)
+        if read is not None:
+            itself, people = read
+        else:
+            itself = await hospitals.load_itself(connection, code) if changed.itself else None
+            people = await hospitals.load_people(connection, code, changed.people) if changed.people else {}
         return await self._aside(live.changed, itself, people, changed, as_of)
 
     async def _aside(self, make: Callable[_Given, _Made], *given: _Given.args, **named: _Given.kwargs) -> _Made:
         """What takes long to make, made while the loop goes on answering."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(make, *given, **named))
+
+    async def _aside_whole(self, make: Callable[_Given, _Made], *given: _Given.args, **named: _Given.kwargs) -> _Made:
+        """The same for a whole hospital."""
+        return await asyncio.get_running_loop().run_in_executor(self._filler, partial(make, *given, **named))
 
     def _trusted(self) -> bool:
         return since_boot() < self._trusted_until and not self._anew
@@ -462,8 +649,10 @@ class Live:
                 self._renew()
 
     async def _told_to_stop(self) -> bool:
-        try:
-            async with asyncio.timeout(self._follow_seconds):
-                return await self._stopping.wait()
-        except TimeoutError:
-            return False
+        """Wait until it is time to look, or somebody says that the log moved."""
+        told = self._relay is not None and self._relay.is_heard
+        pause = max(self._follow_seconds, LOOK_WHEN_TOLD * self._lease_seconds) if told else self._follow_seconds
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0 if self._stopping.is_set() else pause):
+                await self._moved.wait()
+        return self._stopping.is_set()

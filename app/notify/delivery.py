@@ -181,8 +181,8 @@ class Deliverer:
         return target
 
     def _known_target(self, due: Due) -> Target | None:
-        live = self._live.hospitals.get(due.hospital)
-        return None if live is None else target_by(live.settings, due.target)
+        settings = self._live.settings.get(due.hospital)
+        return None if settings is None else target_by(settings, due.target)
 
     def _failed(self, due: Due, error: str) -> Step:
         if due.attempts + 1 >= self._attempts:

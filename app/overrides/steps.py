@@ -116,8 +116,7 @@ class Steps:
             await self._take(connection, live, one, step, changed, now)
 
     async def _hospital(self, actor: Actor) -> LiveHospital:
-        await self._live.fresh()
-        return self._live.hospitals[actor.hospital]
+        return await self._live.hospital(actor.hospital)
 
     async def _take(
         self, connection: AsyncConnection, live: LiveHospital, one: Stored, step: Step, changed: Mapping[str, Any], now: datetime

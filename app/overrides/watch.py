@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.cache.live import Live
+from app.cache.live import Live, LiveHospital
 from app.overrides.life import REMIND
 from app.overrides.told import Notifier, told_of
 from app.store import duties, locks
@@ -65,26 +65,24 @@ class Watch:
         """Count what waits and remind of what is due; how many were reminded of. Raises what the store raises."""
         instant = now or datetime.now(UTC)
         async with self._database.read() as connection:
-            self._meters.overrides_waiting(self._live.hospitals, await store.waiting(connection, _text(instant)))
-            due = bool(await _due(connection, instant, 1))
-        return await self._remind(instant) if due else 0
+            self._meters.overrides_waiting(self._live.settings, await store.waiting(connection, _text(instant)))
+            concerned = {one.hospital for one in await _due(connection, instant, MAX_REMINDERS)}
+        return await self._remind(instant, {code: await self._live.hospital(code) for code in concerned}) if concerned else 0
 
-    async def _remind(self, now: datetime) -> int:
+    async def _remind(self, now: datetime, concerned: Mapping[str, LiveHospital]) -> int:
         async with self._database.write(DUTY) as connection:
             if not await duties.hold(connection, DUTY, self._worker):
                 return 0
-            concerned = {one.hospital for one in await _due(connection, now, MAX_REMINDERS)}
-            await locks.take(connection, Lock.OFFICE, concerned)
-            await locks.take(connection, Lock.CHAIN, concerned)
+            await locks.take(connection, Lock.OFFICE, concerned.keys())
+            await locks.take(connection, Lock.CHAIN, concerned.keys())
             # Looked at again: a report may have come while this one waited.
             due = [one for one in await _due(connection, now, MAX_REMINDERS) if one.hospital in concerned]
             for one in due:
-                await self._remind_of(connection, one, now)
+                await self._remind_of(connection, concerned[one.hospital], one, now)
         return len(due)
 
-    async def _remind_of(self, connection: AsyncConnection, one: Stored, now: datetime) -> None:
+    async def _remind_of(self, connection: AsyncConnection, live: LiveHospital, one: Stored, now: datetime) -> None:
         because = _because(one, _text(now))
-        live = self._live.hospitals[one.hospital]
         told = told_of(live, one, one.state, REMIND, "", note=", ".join(because))
         await store.remind(connection, one, _text(now), because, self._notify(live, told, now))
 

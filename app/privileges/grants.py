@@ -135,8 +135,7 @@ class Grants:
         return Changed(*await make(self._database, author.hospital, work))
 
     async def _fresh(self, hospital: str) -> LiveHospital:
-        await self._live.fresh()
-        return self._live.hospitals[hospital]
+        return await self._live.hospital(hospital)
 
 
 def _today(live: LiveHospital) -> date:

@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.keyfile import KeyFile, SealKeyUnusable
 from app.audit.store import limits_of
+from app.cache.redis_client import FAILURES, TIMEOUT_SECONDS, connect
 from app.cache.snapshot import Snapshot
 from app.notify.targets import hours_without
 from app.serving.findings import Finding
@@ -45,8 +46,32 @@ async def examine(settings: Settings) -> list[Finding]:
     """Look at everything that a service with these settings needs."""
     findings = [*_folder(settings.var_dir), *examine_journal(settings), *_snapshot(settings), *_seal_key(settings), *_limits()]
     findings += [*_store_file(settings), *await _file(settings)] if settings.embedded else await _server(settings)
+    findings += await _redis(settings)
     findings += await asyncio.to_thread(lambda: list(_listening(settings)))
     return findings
+
+
+async def _redis(settings: Settings) -> list[Finding]:
+    """Whether Redis answers. The text of an error is not told: it may name the user."""
+    address = settings.redis_address
+    if address is None:
+        return []
+    client = connect(address, TIMEOUT_SECONDS)
+    try:
+        await client.execute_command("PING")
+    except FAILURES as error:
+        told = f"{address.shown} 没有回答 / does not answer: {type(error).__name__}"
+        return [
+            Finding(
+                "wrong",
+                "Redis",
+                told,
+                "检查 SURGATE_REDIS_URL、用户与证书；其间直接读数据库 / address, user, CA; the database is read meanwhile",
+            )
+        ]
+    finally:
+        await client.aclose()
+    return [Finding("good", "Redis", address.shown)]
 
 
 def _folder(folder: Path) -> Iterator[Finding]:

@@ -20,14 +20,25 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import chain, locks, tables
-from app.store.database import Database
+from app.store.database import Database, note_change
 from app.store.locks import Lock
 
 POLL_SECONDS = 0.01
 """How often a change looks whether all workers have acknowledged it."""
 
+KEYS, TECHNOLOGIES = "key", "technology"
+"""Kinds of changes that are followed without reading people again. One of keys does not touch the matrix."""
+
 LEASE_MARGIN = 1.01
 """By what a lease that is waited for is lengthened: two machines' clocks do not tick alike."""
+
+
+class Mark(NamedTuple):
+    """Which change of a hospital's matrix was the last one: its number, and when it was made (RFC 3339, UTC). The number alone would not tell: a
+    database that was restored from a backup gives numbers anew."""
+
+    seq: int
+    at: str
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -45,12 +56,13 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Logged(msgspec.Struct, frozen=True):
-    """What a reader of the log needs: the version, the hospital, what kind of thing, whose rows changed."""
+    """What a reader of the log needs: the version, the hospital, what kind of thing, whose rows changed, when."""
 
     seq: int
     hospital: str
     kind: str
     people: tuple[str, ...] | None
+    at: str = ""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -84,17 +96,44 @@ async def append(connection: AsyncConnection, change: Change, at: datetime) -> i
     }
     made = (await connection.execute(tables.changes.insert().values(row))).inserted_primary_key
     assert made is not None
+    note_change(connection, change.hospital, int(made[0]))
     await chain.append(connection, change.hospital, [chain.Link("change", str(made[0]), row["at"], chain.form_of(tables.changes, row))])
     return int(made[0])
 
 
-async def since(connection: AsyncConnection, seq: int) -> list[Logged]:
-    """The changes after a version, oldest first."""
+async def since(connection: AsyncConnection, seq: int, hospital: str | None = None) -> list[Logged]:
+    """The changes after a version, oldest first; of one hospital, or of all."""
     log = tables.changes
-    rows = await connection.execute(select(log.c.seq, log.c.hospital, log.c.kind, log.c.people).where(log.c.seq > seq).order_by(log.c.seq))
+    query = select(log.c.seq, log.c.hospital, log.c.kind, log.c.people, log.c.at).where(log.c.seq > seq).order_by(log.c.seq)
+    if hospital is not None:
+        query = query.where(log.c.hospital == hospital)
     return [
-        Logged(r.seq, r.hospital, r.kind, None if r.people is None else msgspec.json.decode(r.people, type=tuple[str, ...])) for r in rows
+        Logged(r.seq, r.hospital, r.kind, None if r.people is None else msgspec.json.decode(r.people, type=tuple[str, ...]), r.at)
+        for r in await connection.execute(query)
     ]
+
+
+async def mark(connection: AsyncConnection, hospital: str) -> Mark:
+    """The last change of a hospital's matrix; number 0 where there was none."""
+    log = tables.changes
+    query = select(log.c.seq, log.c.at).where(log.c.hospital == hospital, log.c.kind != KEYS).order_by(log.c.seq.desc()).limit(1)
+    row = (await connection.execute(query)).first()
+    return Mark(0, "") if row is None else Mark(row.seq, row.at)
+
+
+async def marks(connection: AsyncConnection) -> dict[str, Mark]:
+    """The last change of every hospital's matrix."""
+    log = tables.changes
+    last = select(func.max(log.c.seq)).where(log.c.kind != KEYS).group_by(log.c.hospital)
+    rows = await connection.execute(select(log.c.hospital, log.c.seq, log.c.at).where(log.c.seq.in_(last)))
+    return {row.hospital: Mark(row.seq, row.at) for row in rows}
+
+
+async def was(connection: AsyncConnection, hospital: str, mark: Mark) -> bool:
+    """Whether the log has that change."""
+    log = tables.changes
+    query = select(log.c.seq).where(log.c.seq == mark.seq, log.c.hospital == hospital, log.c.at == mark.at)
+    return (await connection.execute(query)).first() is not None
 
 
 async def entries(

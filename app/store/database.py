@@ -38,12 +38,14 @@ class _Noted:
     """What a transaction says is to be told when it is committed."""
 
     heads: dict[str, Head] = field(default_factory=dict)
+    changed: dict[str, int] = field(default_factory=dict)
     enqueued: bool = False
 
 
 class Database:
     """A pool of connections to the store. `committed` is told the new heads of the chain after each transaction that appended to it,
-    `enqueued` is called after each that put something into the outbox.
+    `enqueued` is called after each that put something into the outbox. `changed` may be set to what is told, after each that changed a hospital's
+    matrix, its code and the number of the change.
 
     A transaction that was committed is on stable storage: SQLite runs in WAL mode with synchronous=FULL, PostgreSQL with synchronous_commit=on.
     """
@@ -58,6 +60,7 @@ class Database:
         """`limits` count for PostgreSQL alone."""
         self._committed = committed
         self._enqueued = enqueued
+        self.changed: Callable[[str, int], None] | None = None
         self.embedded = url.startswith("sqlite")
         self.engine: AsyncEngine = sqlite.engine(url) if self.embedded else postgres.engine(url, limits or Limits())
         self._reader = sqlite.reader(self.engine) if self.embedded else postgres.reader(self.engine)
@@ -100,6 +103,9 @@ class Database:
                 self._committed(head)
         if self._enqueued is not None and noted.enqueued:
             self._enqueued()
+        if self.changed is not None:
+            for hospital, seq in noted.changed.items():
+                self.changed(hospital, seq)
 
     async def close(self) -> None:
         """Closes every connection."""
@@ -111,6 +117,11 @@ def note_head(connection: AsyncConnection, head: Head) -> None:
     heads: dict[str, Head] = connection.info[_NOTED].heads
     first = heads.get(head.hospital, head)
     heads[head.hospital] = head._replace(follows=first.follows, before=first.before)
+
+
+def note_change(connection: AsyncConnection, hospital: str, seq: int) -> None:
+    """Say within a transaction that writes which change of a hospital it is, when it is committed."""
+    connection.info[_NOTED].changed[hospital] = seq
 
 
 def note_enqueued(connection: AsyncConnection) -> None:

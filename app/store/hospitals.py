@@ -29,7 +29,8 @@ from app.engine.model import (
     Technology,
     Volume,
 )
-from app.store import tables
+from app.store import changes, tables
+from app.store.changes import Mark
 
 MAX_NUMBERS_PER_QUERY = 500
 """Staff numbers in one IN list."""
@@ -61,11 +62,16 @@ class Itself(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """A hospital with its people, at one version."""
+    """A hospital with its people, as its last change left it. `at`: when that was made, as the log has it; empty where it is not known."""
 
     itself: Itself
     people: dict[str, Person]
     version: int
+    at: str = ""
+
+    @property
+    def mark(self) -> Mark:
+        return Mark(self.version, self.at)
 
 
 async def codes(connection: AsyncConnection) -> list[str]:
@@ -97,7 +103,8 @@ async def load(connection: AsyncConnection, code: str) -> Loaded | None:
     itself = await load_itself(connection, code)
     if itself is None:
         return None
-    return Loaded(itself, await load_people(connection, code, None), await version(connection, code))
+    mark = await changes.mark(connection, code)
+    return Loaded(itself, await load_people(connection, code, None), *mark)
 
 
 async def load_itself(connection: AsyncConnection, code: str) -> Itself | None:
@@ -106,21 +113,42 @@ async def load_itself(connection: AsyncConnection, code: str) -> Itself | None:
     if row is None:
         return None
     settings = msgspec.json.decode(row["settings"], type=Settings)
-    hospital = Hospital(
-        code=code,
-        name=row["name"],
-        time_zone=ZoneInfo(row["time_zone"]),
+    hospital = hospital_of(
+        code,
+        row["name"],
+        ZoneInfo(row["time_zone"]),
+        settings,
         entries=tuple(
             [msgspec.json.decode(r.entry, type=Entry) async for r in rows_of(connection, _all(tables.catalog, code, "position"))]
         ),
         aliases={r.code: r.national_code async for r in rows_of(connection, _all(tables.aliases, code, "code"))},
         technologies=tuple([technology_of(r) async for r in rows_of(connection, _all(tables.technologies, code, "position"))]),
+    )
+    return Itself(hospital, settings)
+
+
+def hospital_of(
+    code: str,
+    name: str,
+    time_zone: ZoneInfo,
+    settings: Settings,
+    entries: tuple[Entry, ...],
+    aliases: Mapping[str, str],
+    technologies: tuple[Technology, ...],
+) -> Hospital:
+    """A hospital as the engine wants it, from what is kept of it."""
+    return Hospital(
+        code=code,
+        name=name,
+        time_zone=time_zone,
+        entries=entries,
+        aliases=aliases,
+        technologies=technologies,
         department_aliases=settings.department_aliases,
         policy=settings.policy,
         paediatric=settings.paediatric,
         office_hours=settings.office_hours,
     )
-    return Itself(hospital, settings)
 
 
 async def load_people(connection: AsyncConnection, code: str, numbers: Collection[str] | None) -> dict[str, Person]:

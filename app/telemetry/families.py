@@ -59,10 +59,22 @@ CONNECTIONS_CUT = Family(
     ("why",),
 )
 IN_FLIGHT = Family("surgate_http_requests_in_flight", "gauge", "Requests that are being answered")
-MATRIX_VERSION = Family("surgate_matrix_version", "gauge", "Version of the grant matrix that the worker judges by", ("hospital",))
+MATRIX_VERSION = Family(
+    "surgate_matrix_version", "gauge", "Version of the grant matrix that the worker judges by; 0: not in memory", ("hospital",)
+)
 MATRIX_CONFIRMED = Family(
     "surgate_matrix_confirmed_timestamp_seconds", "gauge", "When the worker last held its matrix against the change log"
 )
+MATRIX_READS = Family(
+    "surgate_matrix_reads",
+    "counter",
+    "Reads of the matrix: of a whole hospital or of some people, from Redis or from the database",
+    ("what", "source"),
+)
+MATRIX_GRANTS = Family("surgate_matrix_grants", "gauge", "Grants that the worker holds in memory")
+MATRIX_EVICTIONS = Family("surgate_matrix_evictions", "counter", "Hospitals that made room in memory for another one")
+REDIS_UP = Family("surgate_redis_up", "gauge", "1: Redis answers the worker; 0: the database is read instead")
+REDIS_REBUILDS = Family("surgate_redis_rebuilds", "counter", "Hospitals that were written to Redis anew")
 DEGRADED = Family(
     "surgate_degraded", "gauge", "1 while the worker cannot hold its matrix against the change log: its answers are marked so"
 )
@@ -129,6 +141,11 @@ FAMILIES = (
     IN_FLIGHT,
     MATRIX_VERSION,
     MATRIX_CONFIRMED,
+    MATRIX_READS,
+    MATRIX_GRANTS,
+    MATRIX_EVICTIONS,
+    REDIS_UP,
+    REDIS_REBUILDS,
     DEGRADED,
     MATRIX_UNAVAILABLE,
     LOG_REPLACED,

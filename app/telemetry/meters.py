@@ -140,6 +140,11 @@ class Meters:
         self.snapshot_failures = Counter(self.memory, families.SNAPSHOT_FAILURES)
         self.snapshot_refused = Counter(self.memory, families.SNAPSHOT_REFUSED)
         self.event_streams = Gauge(self.memory, families.EVENT_STREAMS)
+        self.evictions = Counter(self.memory, families.MATRIX_EVICTIONS)
+        self.grants_held = Gauge(self.memory, families.MATRIX_GRANTS)
+        self._reads: dict[tuple[str, str], Counter] = {}
+        self._redis_up: Gauge | None = None
+        self._rebuilds: Counter | None = None
         self._outbox: dict[tuple[str, str], Gauge] = {}
         self._notified: dict[tuple[str, str], Counter] = {}
         self._decisions: dict[tuple[str, str], Counter] = {}
@@ -213,13 +218,33 @@ class Meters:
         self._journal_seconds.observe(_clock() - began)
 
     def confirmed(self, hospitals: Mapping[str, Versioned], at: datetime) -> None:
-        """The matrix was held against the change log."""
+        """The matrix was held against the change log. `hospitals`: those in memory."""
         self._confirmed.set(at.timestamp())
+        for code in self._versions.keys() - hospitals.keys():
+            self._versions[code].set(0)
         for code, hospital in hospitals.items():
             gauge = self._versions.get(code)
             if gauge is None:
                 gauge = self._versions[code] = Gauge(self.memory, families.MATRIX_VERSION, code)
             gauge.set(hospital.version)
+
+    def read(self, what: str, source: str) -> None:
+        """Something of the matrix (`hospital`, or `people`) was read from `redis` or from the `database`."""
+        if (what, source) not in self._reads:
+            self._reads[what, source] = Counter(self.memory, families.MATRIX_READS, what, source)
+        self._reads[what, source].add()
+
+    def redis_up(self, up: bool) -> None:
+        """Whether Redis answers. Not told where there is none."""
+        if self._redis_up is None:
+            self._redis_up = Gauge(self.memory, families.REDIS_UP)
+        self._redis_up.set(float(up))
+
+    def rebuilt(self) -> None:
+        """A hospital was written to Redis anew."""
+        if self._rebuilds is None:
+            self._rebuilds = Counter(self.memory, families.REDIS_REBUILDS)
+        self._rebuilds.add()
 
     def overrides_waiting(self, hospitals: Collection[str], waiting: Iterable[Counted]) -> None:
         """The overrides that wait were counted. What is not among them is none by now."""

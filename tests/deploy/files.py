@@ -8,15 +8,12 @@ from typing import Any
 
 import yaml
 
-from app.settings import PREFIX, Settings, read_settings
+from app.settings import Settings, read_settings
 from app.telemetry.families import FAMILIES, Family
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "deploy" / "compose"
 KUBERNETES = ROOT / "deploy" / "kubernetes"
-
-COMING = {"SURGATE_REDIS_URL"}
-"""Settings that deployments give already and that a later commit adds."""
 
 AGE = Family("surgate_matrix_age_seconds", "gauge", "Computed where it is asked for", ("worker",))
 SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), "gauge": ("",), "shared": ("",)}
@@ -39,8 +36,7 @@ def manifests() -> list[dict[str, Any]]:
 def settings_of(given: dict[str, str]) -> Settings:
     """The settings that a container gets; raises for one that there is not, or that has a wrong value."""
     filled = {name: re.sub(r"\$\{[^}]*\}", "filled", value) for name, value in given.items()}
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    return read_settings({name: value for name, value in filled.items() if name in known or name not in COMING})
+    return read_settings(filled)
 
 
 def unknown_in(expression: str) -> list[str]:

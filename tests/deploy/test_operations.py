@@ -12,7 +12,7 @@ import yaml
 from app.cli import main
 from app.main import Gateway
 from app.settings import PREFIX, Settings
-from tests.deploy.files import COMING, ROOT, unknown_in
+from tests.deploy.files import ROOT, unknown_in
 
 TEXT = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 RULES = yaml.safe_load((ROOT / "docs" / "prometheus-rules.yaml").read_text(encoding="utf-8"))["groups"][0]["rules"]
@@ -33,7 +33,7 @@ def test_a_query_for_what_is_not_there_is_seen() -> None:
 
 
 def test_every_setting_that_is_named_is_one() -> None:
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | COMING
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     assert set(re.findall(r"SURGATE_[A-Z_]+[A-Z]", TEXT)) <= known
 
 

@@ -175,7 +175,7 @@ async def test_ready_tells_of_every_dependency_and_the_matrix(client: httpx.Asyn
 async def test_without_a_hospital_it_is_not_ready_and_without_its_store_degraded(
     client: httpx.AsyncClient, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway.live, "hospitals", {})
+    monkeypatch.setattr(gateway.live, "settings", {})
     answered = await client.get("/readyz")
     assert (answered.status_code, answered.json()["dependencies"]["hospitals"]["status"]) == (503, "down")
     monkeypatch.undo()

@@ -70,7 +70,7 @@ async def verify_record(request: Request, asked: Annotated[Trust, QueryOf()], ke
 async def export_record(request: Request, asked: Annotated[Wanted, QueryOf()], key: Auditor) -> Response:
     """The export is itself recorded, before its first byte leaves."""
     gateway = gateway_of(request)
-    zone = gateway.live.hospitals[key.hospital].hospital.time_zone
+    zone = (await gateway.live.hospital(key.hospital)).hospital.time_zone
     since, until = begin_of(asked.since, zone), end_of(asked.until, zone)
     async with gateway.reads.through(key.hospital), gateway.database.read() as connection:
         chosen = await record_file.choose(connection, gateway.heads, key.hospital, since, until)

@@ -31,7 +31,7 @@ class ChangesAsked(Paged):
 @router.get("", summary="List changes, newest first, filtered by time, kind and subject")
 async def list_changes(request: Request, asked: Annotated[ChangesAsked, Query()], key: Reader) -> Response:
     gateway = gateway_of(request)
-    zone = gateway.live.hospitals[key.hospital].compiled.time_zone
+    zone = (await gateway.live.hospital(key.hospital)).compiled.time_zone
     async with gateway.database.read() as connection:
         found = await store.entries(
             connection, key.hospital, asked.since, asked.kind, asked.subject, _before(asked.cursor), asked.limit + 1

@@ -48,7 +48,7 @@ class DecisionFilters(Paged):
 @router.get("/v1/decisions", summary="Decisions, newest first")
 async def list_decisions(request: Request, asked: Annotated[DecisionFilters, QueryOf()], key: Annotated[Key, reader(*READERS)]) -> Response:
     gateway = gateway_of(request)
-    live = gateway.live.hospitals[key.hospital]
+    live = await gateway.live.hospital(key.hospital)
     filters = _filters(asked, key, live.hospital.time_zone, live.compiled.catalog.department)
     after = _after(asked.cursor)
     async with gateway.database.read() as connection:

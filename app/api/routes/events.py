@@ -44,15 +44,15 @@ async def stream_events(
 ) -> Response:
     """Opening a stream is recorded as a reading of what it shows from there on."""
     gateway = gateway_of(request)
-    gateway.feed.check_room(key, len(gateway.live.hospitals))
+    gateway.feed.check_room(key, len(gateway.live.settings))
     text = last_event_id or asked.last_event_id
     kinds = tuple(dict.fromkeys(asked.kinds.split(",")))
     async with gateway.database.write(None) as connection:
         begin = await _begin(connection, key.hospital, None if text is None else int(text))
         subject = msgspec.json.encode({"kinds": kinds, "after": begin.number}).decode()
         await note_read(connection, key, "events", subject, [])
-    gateway.feed.check_room(key, len(gateway.live.hospitals))
-    view = View(key, kinds, gateway.live.hospitals[key.hospital].compiled.time_zone)
+    gateway.feed.check_room(key, len(gateway.live.settings))
+    view = View(key, kinds, (await gateway.live.hospital(key.hospital)).compiled.time_zone)
     return EventStream(gateway.feed, gateway.live, key, view, begin)
 
 

@@ -44,25 +44,33 @@ async def ready(request: Request, only: Annotated[str | None, operations()]) -> 
         for code, live in sorted(gateway.live.hospitals.items())
         if only is None or code == only
     )
-    hospitals = Dependency("up" if matrix else "down", 0.0, "" if matrix else "no hospital: surgate import PACK_DIR")
+    known = bool(gateway.live.settings)
+    hospitals = Dependency("up" if known else "down", 0.0, "" if known else "no hospital: surgate import PACK_DIR")
     seals = Dependency("down" if gateway.heads.failing else "up", 0.0, gateway.heads.failing)
     snapshot = Dependency("down" if gateway.keeper.failing else "up", 0.0, gateway.keeper.failing)
     journal = JournalBacklog(gateway.journal.waiting, _instant(gateway.journal.oldest), len(refused_files(gateway.journal.folder)))
     state = Readiness(
-        status="ready" if matrix else "not_ready",
+        status="ready" if known else "not_ready",
         degraded=store.status == "down"
         or journal.waiting > 0
         or any(live.matrix.state.degraded for live in gateway.live.hospitals.values()),
-        dependencies={"store": store, "hospitals": hospitals, "seals": seals, "snapshot": snapshot},
+        dependencies={"store": store, "hospitals": hospitals, "seals": seals, "snapshot": snapshot} | _redis(gateway),
         matrix=matrix,
         waiting=gateway.ledger.waiting,
         journal=journal,
     )
-    return answer(state, 200 if matrix else 503)
+    return answer(state, 200 if known else 503)
 
 
 def _instant(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
+
+
+def _redis(gateway: Gateway) -> dict[str, Dependency]:
+    if gateway.relay is None:
+        return {}
+    up = gateway.relay.is_heard
+    return {"redis": Dependency("up" if up else "down", 0.0, "" if up else "the matrix is read from the database")}
 
 
 async def _store(gateway: Gateway) -> Dependency:

@@ -38,7 +38,7 @@ async def list_notifications(
     async with gateway.database.read() as connection:
         found = await outbox.listed(connection, key.hospital, asked.state, before, asked.limit + 1)
     following = cursor_of((found[asked.limit - 1].seq,)) if len(found) > asked.limit else None
-    live = gateway.live.hospitals[key.hospital]
+    live = await gateway.live.hospital(key.hospital)
     return answer(Page([_shown(one, live) for one in found[: asked.limit]], following))
 
 
@@ -57,7 +57,7 @@ async def retry_notification(
         raise NotFound("没有此通知 / no such notification")
     if not revived:
         raise Conflict(f"只有已放弃的通知可以重发 / only a dead notification is tried again; this one is {found.state}")
-    return answer(_shown(found, gateway.live.hospitals[key.hospital]))
+    return answer(_shown(found, await gateway.live.hospital(key.hospital)))
 
 
 def _shown(kept: outbox.Kept, live: LiveHospital) -> NotificationShown:

@@ -49,7 +49,7 @@ class OverrideFilters(Paged):
 @router.get("", summary="Overrides, newest first")
 async def list_overrides(request: Request, asked: Annotated[OverrideFilters, QueryOf()], key: Reader) -> Response:
     gateway = gateway_of(request)
-    live = gateway.live.hospitals[key.hospital]
+    live = await gateway.live.hospital(key.hospital)
     filters = _filters(asked, live.hospital.time_zone, live.compiled.catalog.department)
     after, now = _after(asked.cursor), _now()
     async with gateway.database.read() as connection:
@@ -95,8 +95,7 @@ async def review(request: Request, override_id: str, key: Reviewer) -> Response:
 
 async def _in_full(request: Request, key: Key, override_id: str) -> OverrideInFull:
     gateway = gateway_of(request)
-    await gateway.live.fresh()
-    live, now = gateway.live.hospitals[key.hospital], datetime.now(UTC)
+    live, now = await gateway.live.hospital(key.hospital), datetime.now(UTC)
     async with gateway.database.read() as connection:
         one = await store.find(connection, key.hospital, override_id)
         if one is None:

@@ -95,8 +95,7 @@ async def get_operators(
 
 async def _live(request: Request, key: Key) -> LiveHospital:
     gateway = gateway_of(request)
-    await gateway.live.fresh()
-    live = gateway.live.hospitals[key.hospital]
+    live = await gateway.live.hospital(key.hospital)
     if live.usable is None:
         raise NoMatrix(f"授权数据只更新至 / the grant matrix is as of {live.as_of.astimezone(live.hospital.time_zone).isoformat()}")
     return live

@@ -55,7 +55,7 @@ async def get_stats(
     request: Request, asked: Annotated[StatsAsked, QueryOf()], key: Annotated[Key, reader(Role.OPS, Role.MEDICAL_AFFAIRS)]
 ) -> Response:
     gateway = gateway_of(request)
-    live = gateway.live.hospitals[key.hospital]
+    live = await gateway.live.hospital(key.hospital)
     period = _period(asked, key.hospital, datetime.now(UTC).astimezone(live.hospital.time_zone).date())
     async with gateway.database.read() as connection:
         days = await stats.by_day(connection, period)
