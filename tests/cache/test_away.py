@@ -17,6 +17,7 @@ from app.cache import live as module
 from app.cache.keeper import Keeper
 from app.cache.live import Live
 from app.cache.snapshot import Snapshot
+from app.errors import StoreAway
 from app.settings import Settings
 from app.store import changes, tables
 from app.store.changes import Change, since_boot
@@ -233,6 +234,7 @@ async def test_a_worker_starts_from_the_snapshot_and_goes_over(
     assert status(live) == "active"
     database.fault = None
     await until(lambda: not is_away(live))
+    await live.hospital("wahh")
     assert status(live) == "suspended"
     assert not live.hospitals["wahh"].matrix.state.degraded
 
@@ -352,7 +354,7 @@ async def test_a_restored_database_is_followed_and_told_of(
         await suspend(database, to="active")
     await untrusted(live)
     with caplog.at_level(logging.CRITICAL, "surgate.live"):
-        await live.fresh()
+        await live.hospital("wahh")
     assert status(live) == "active"
     assert live.hospitals["wahh"].version == 1 + changed_since
     assert len(caplog.records) == 1
@@ -451,3 +453,43 @@ async def test_a_load_that_the_database_breaks_off_is(
     database.fault = None
     await live.look()
     assert status(live) == "suspended"
+
+
+async def test_a_hospital_that_is_not_in_memory_comes_from_the_snapshot_while_the_database_is_away(
+    worker: Callable[..., Awaitable[Live]], database: Severed, snapshot: Snapshot
+) -> None:
+    live = await worker()
+    await Keeper(live, snapshot).keep()
+    live.hospitals.clear()
+    database.fault = "fails"
+    kept = await live.hospital("wahh")
+    assert (kept.matrix.state.degraded, kept.usable is kept.matrix) == (True, True)
+    database.fault = None
+    await suspend(database)
+    live._away_until = 0.0
+    await untrusted(live)
+    assert (await live.hospital("wahh")).people[SURGEON].staff.status == "suspended"
+    assert not live.hospitals["wahh"].matrix.state.degraded
+
+
+async def test_a_snapshot_that_is_known_to_be_behind_allows_nothing(
+    worker: Callable[..., Awaitable[Live]], database: Severed, snapshot: Snapshot
+) -> None:
+    """What was suspended when this worker last looked stays so, whatever the snapshot says."""
+    live = await worker()
+    await Keeper(live, snapshot).keep()
+    await suspend(database)
+    await live.look()
+    live.hospitals.clear()
+    database.fault = "fails"
+    assert (await live.hospital("wahh")).usable is None
+
+
+async def test_a_hospital_that_nobody_has_is_refused_while_the_database_is_away(
+    worker: Callable[..., Awaitable[Live]], database: Severed
+) -> None:
+    live = await worker()
+    live.hospitals.clear()
+    database.fault = "fails"
+    with pytest.raises(StoreAway):
+        await live.hospital("wahh")
