@@ -48,6 +48,13 @@ def _restart_node(deployment: Fleet) -> None:
     deployment.nodes[0].gateway.start()
 
 
+def _start_without_anything(deployment: Fleet) -> None:
+    deployment.database.kill()
+    deployment.cache.kill()
+    deployment.nodes[0].gateway.kill()
+    deployment.nodes[0].gateway.start()
+
+
 FAULTS = {
     "a worker killed": Fault(_kill_worker, _nothing),
     "a node killed": Fault(lambda f: f.nodes[0].gateway.kill(), _restart_node),
@@ -59,6 +66,9 @@ FAULTS = {
     "Redis killed": Fault(lambda f: f.cache.kill(), lambda f: f.cache.start()),
     "Redis frozen": Fault(lambda f: f.cache.freeze(), lambda f: f.cache.thaw()),
     "the way to Redis hanging": Fault(lambda f: f.nodes[0].redis.hang(), lambda f: f.nodes[0].redis.heal()),
+    "a node started without PostgreSQL and Redis": Fault(
+        _start_without_anything, _both(lambda f: f.database.start(), lambda f: f.cache.start()), degraded=True
+    ),
     "PostgreSQL and Redis killed": Fault(
         _both(lambda f: f.cache.kill(), lambda f: f.database.kill()),
         _both(lambda f: f.database.start(), lambda f: f.cache.start()),
