@@ -95,7 +95,7 @@ def test_what_was_answered_is_recorded_once(deployment: Fleet, measured: Measure
         clients.wait_for(MANY)
         began, seen = time.monotonic(), len(clients.answers)
         fault.begin(deployment)
-        clients.wait_for(MANY, (lambda a: a.degraded) if fault.degraded else (lambda a: a.decided))
+        clients.wait_for(MANY, (lambda a: a.degraded and a.node == 0) if fault.degraded else (lambda a: a.decided))
         fault.end(deployment)
         ended = time.monotonic()
         clients.wait_for(MANY, lambda a: a.decided and not a.degraded and a.node == 0)
