@@ -142,6 +142,12 @@ async def change(database: Database, kind: str, people: tuple[str, ...] | None, 
         return await changes.append(connection, Change(hospital, "1", kind, "", "", people=people), datetime.now(UTC))
 
 
+async def honoured(database: Database, seq: int) -> None:
+    """Return when every worker honours a change."""
+    async with asyncio.timeout(GIVE_UP_SECONDS):
+        await changes.in_force(database, seq)
+
+
 def status(staff: str, to: str) -> Any:
     return update(tables.staff).where(tables.staff.c.staff == staff).values(status=to)
 

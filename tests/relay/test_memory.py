@@ -11,10 +11,10 @@ import pytest
 
 from app.cache.live import Live
 from app.settings import Settings
-from app.store import changes, hospitals, tables
+from app.store import hospitals, tables
 from app.store.database import Database
 from app.telemetry.meters import Meters
-from tests.relay.conftest import GIVE_UP_SECONDS, HOSPITAL, OTHER, SURGEON, change, content, status, until
+from tests.relay.conftest import GIVE_UP_SECONDS, HOSPITAL, OTHER, SURGEON, change, content, honoured, status, until
 
 pytestmark = pytest.mark.anyio
 
@@ -108,7 +108,7 @@ async def test_what_changed_while_a_hospital_was_read_is_in_it(live: Live, datab
         await began.wait()
     seq = await change(database, "staff", (SURGEON,), status(SURGEON, "suspended"))
     await live.look()  # the change returns: this worker honours it, whatever it has not read yet
-    await changes.in_force(database, seq)
+    await honoured(database, seq)
     may_end.set()
     assert (await asking).people[SURGEON].staff.status == "suspended"
 
@@ -150,7 +150,7 @@ async def test_a_hospital_that_is_being_read_keeps_no_other_one_waiting(
     mine = tables.staff.update().where(tables.staff.c.hospital == SECOND, tables.staff.c.staff == number).values(status="suspended")
     seq = await change(database, "staff", (number,), mine, hospital=SECOND)
     await live.look()
-    await changes.in_force(database, seq)
+    await honoured(database, seq)
     assert (await live.hospital(SECOND)).people[number].staff.status == "suspended"
     assert not asking.done()
     may_end.set()

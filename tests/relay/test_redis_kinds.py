@@ -19,8 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from app.cache.redis_address import parse
 from app.settings import BadSettings, Settings, read_settings
-from app.store import changes
-from tests.relay.conftest import HOSPITAL, SURGEON, Workers, change, complete, status, until, working
+from tests.relay.conftest import HOSPITAL, SURGEON, Workers, change, complete, honoured, status, until, working
 from tests.served import free_port
 from tests.servers import START_SECONDS, Redis, _tool, redis
 
@@ -50,7 +49,7 @@ async def _goes(workers: Workers) -> None:
     assert second.reads("hospital", "redis") == 1
     await until(lambda: first.relay.is_heard and second.relay.is_heard)
     seq = await change(first.database, "staff", (SURGEON,), status(SURGEON, "suspended"))
-    await changes.in_force(first.database, seq)
+    await honoured(first.database, seq)
     assert second.live.hospitals[HOSPITAL].people[SURGEON].staff.status == "suspended"
     assert second.reads("people", "redis") == 1
 

@@ -17,7 +17,7 @@ from app.settings import Settings
 from app.store import changes, hospitals, tables
 from app.store.database import Database
 from app.store.hospitals import Loaded
-from tests.relay.conftest import HOSPITAL, OTHER, SURGEON, Workers, change, complete, content, status, until, working
+from tests.relay.conftest import HOSPITAL, OTHER, SURGEON, Workers, change, complete, content, honoured, status, until, working
 from tests.servers import Redis, redis
 
 pytestmark = pytest.mark.anyio
@@ -47,11 +47,11 @@ async def test_a_change_is_published_row_by_row_and_heard_of_at_once(workers: Wo
         status(OTHER, "suspended"),
         tables.staff.delete().where(tables.staff.c.staff == "100001"),
     )
-    await changes.in_force(first.database, seq)
+    await honoured(first.database, seq)
     assert second.live.hospitals[HOSPITAL].people[OTHER].staff.status == "suspended"
     assert second.reads("people", "redis") == 1
     seq = await change(first.database, "technology", None, update(tables.technologies).values(stopped=True))
-    await changes.in_force(first.database, seq)
+    await honoured(first.database, seq)
     assert (second.reads("people", "redis"), second.reads("people", "database")) == (2, 0)
     third = await workers.start("third")
     assert third.reads("hospital", "redis") == 1
@@ -67,7 +67,7 @@ async def test_a_key_that_is_revoked_is_heard_of_at_once_too(workers: Workers) -
     await until(lambda: complete(first))
     await until(lambda: second.relay.is_heard)
     seq = await change(first.database, "key", None, update(tables.keys).values(revoked_at="2026-01-01T00:00:00+00:00"))
-    await changes.in_force(first.database, seq)
+    await honoured(first.database, seq)
     assert all(key.revoked_at for key in second.live.keys.values())
 
 
@@ -104,7 +104,7 @@ async def test_redis_set_back_to_an_older_dump_is_not_believed(settings: Setting
             shutil.copy(server.folder / "dump.rdb", tmp_path / "older.rdb")
             seq = await change(first.database, "staff", (SURGEON,), status(SURGEON, "suspended"))
             await first.live.look()
-            await changes.in_force(first.database, seq)
+            await honoured(first.database, seq)
             await until(lambda: complete(first))
         server.kill()
         shutil.copy(tmp_path / "older.rdb", server.folder / "dump.rdb")
@@ -235,7 +235,7 @@ async def test_redis_away_costs_one_question_and_no_answer(workers: Workers, ser
     for number in range(20):
         seq = await change(first.database, "staff", (SURGEON,), status(SURGEON, "suspended" if number % 2 else "active"))
         await first.live.look()
-        await changes.in_force(first.database, seq)
+        await honoured(first.database, seq)
     assert asked <= 1
     assert first.live.hospitals[HOSPITAL].people[SURGEON].staff.status == "suspended"
     assert first.count("surgate_redis_up") == 0
