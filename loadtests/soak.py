@@ -152,6 +152,7 @@ class Soak:
             if self._stop.is_set():
                 break
             if connection is None or sent % CHECKS_PER_CONNECTION == 0:
+                _close(connection)
                 connection = gateway.connect()
             switch = chance.choice(list(self._phases))
             before = self._phases[switch]
@@ -159,8 +160,10 @@ class Soak:
             try:
                 reply = call(connection, "POST", "/v1/check", self._deployment.keys["his"], _order(switch))
             except (OSError, http.client.HTTPException):
+                _close(connection)
                 reply, connection = None, None
             self._judge(switch, before, self._phases[switch], reply)
+        _close(connection)
 
     def _judge(self, switch: Switch, before: Phase, after: Phase, reply: Reply | None) -> None:
         with self._lock:
@@ -204,6 +207,11 @@ def switches_of(deployment: Fleet) -> list[Switch]:
         Switch("/v1/staff/100007/suspend", "/v1/staff/100007/resume", "100007", "38.45008", "胸心外科"),
         Switch("/v1/technologies/G09/stop", "/v1/technologies/G09/resume", "100002", "37.6600x001", "小儿外科"),
     ]
+
+
+def _close(connection: http.client.HTTPConnection | None) -> None:
+    if connection is not None:
+        connection.close()
 
 
 def _order(switch: Switch) -> dict[str, Any]:

@@ -172,6 +172,8 @@ class Clients:
                 connection = connection or self._gateways[node].connect()
                 reply = call(connection, "POST", "/v1/check", self._key, an_order(request_id))
             except (OSError, http.client.HTTPException):
+                if connection is not None:
+                    connection.close()
                 reply, connection = None, None
             self.answers.append(Answer(request_id, node, began, time.monotonic(), reply))
             if reply is None or reply.status != 200:

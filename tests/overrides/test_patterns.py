@@ -93,4 +93,4 @@ def test_a_denial_long_ago_or_of_an_emergency_is_not(near: Denied) -> None:
 def test_flags_come_in_the_order_of_the_one_list() -> None:
     lately = [seen(n, department="胸心外科", hour=11, operators=("100234",), codes=("35.71001",)) for n in range(5)]
     found = patterns(THIS, NOW, lately, [seen(1, reason=THIS.reason)], [denied(1)])
-    assert found.flags == FLAGS[6:]
+    assert found.flags == FLAGS[6:-1]  # the last one says that the record could not be read

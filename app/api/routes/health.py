@@ -48,6 +48,7 @@ async def ready(request: Request, only: Annotated[str | None, operations()]) -> 
     hospitals = Dependency("up" if known else "down", 0.0, "" if known else "no hospital: surgate import PACK_DIR")
     seals = Dependency("down" if gateway.heads.failing else "up", 0.0, gateway.heads.failing)
     snapshot = Dependency("down" if gateway.keeper.failing else "up", 0.0, gateway.keeper.failing)
+    await gateway.journal.holds()  # what the node's other workers put there counts as well
     journal = JournalBacklog(gateway.journal.waiting, _instant(gateway.journal.oldest), len(refused_files(gateway.journal.folder)))
     state = Readiness(
         status="ready" if known else "not_ready",
