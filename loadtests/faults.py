@@ -18,7 +18,10 @@ from tests.measured import VARIABLE
 ROOT = Path(__file__).parents[1]
 REPORT = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-TESTS = "tests/promises/test_no_fault_loses_an_answer.py"
+TESTS = (
+    "tests/promises/test_no_fault_loses_an_answer.py",
+    "tests/promises/test_a_fail_over_loses_nothing.py",
+)
 
 COLUMNS = {
     "what": "Fault",
@@ -38,7 +41,7 @@ def main() -> None:
     """Run the faults and write the table."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "measured.jsonl"
-        done = subprocess.run([sys.executable, "-m", "pytest", "-q", TESTS], cwd=ROOT, env=os.environ | {VARIABLE: str(file)}, check=False)
+        done = subprocess.run([sys.executable, "-m", "pytest", "-q", *TESTS], cwd=ROOT, env=os.environ | {VARIABLE: str(file)}, check=False)
         rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
     text = REPORT.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
