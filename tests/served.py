@@ -39,7 +39,8 @@ class Reply(NamedTuple):
 
 
 class Served:
-    """A service in a folder of its own. `environment`: variables beside its settings, to be set before it is started. Its processes are a group of their own, which can be killed as a whole."""
+    """A service in a folder of its own. `environment`: variables beside its settings, `within`: a program that
+    starts it; to be set before it is started. Its processes are a group of their own, which can be killed as a whole."""
 
     def __init__(self, var: Path, **settings: str) -> None:
         self.var = var
@@ -48,6 +49,7 @@ class Served:
             f"SURGATE_{k.upper()}": v for k, v in settings.items()
         }
         self.environment: dict[str, str] = {}
+        self.within: list[str] = []
         self.out, self.err = var.with_suffix(".out"), var.with_suffix(".err")
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -59,7 +61,7 @@ class Served:
         """Start it and wait until it says that it serves."""
         with self.out.open("wb") as out, self.err.open("ab") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "app", "serve"],
+                [*self.within, sys.executable, "-m", "app", "serve"],
                 cwd=ROOT,
                 env=environment(**self.settings) | self.environment,
                 stdout=out,

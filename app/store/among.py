@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Text, func, literal, select, tuple_
+from sqlalchemy import Column, ColumnElement, Text, false, func, literal, select, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,5 +15,7 @@ def among(connection: AsyncConnection, columns: Sequence[Column[Any]], values: C
     number of values."""
     if connection.dialect.name == "sqlite":
         return tuple_(*columns).in_(values)
+    if not values:
+        return false()
     arrays = (literal(list(texts), ARRAY(Text)) for texts in zip(*values, strict=True))
     return tuple_(*columns).in_(select(*(func.unnest(array) for array in arrays)))

@@ -150,8 +150,9 @@ class Journal:
         return read
 
     def seal(self) -> None:
-        """Everything is in the database: go on with a new file, and let the old ones go. Raises `NoRoom` where there is none for it; then nothing was
-        done."""
+        """Everything is in the database: go on with a new file, and let the old ones go. Raises `NoRoom` where there is none for it; then the file in
+        use stays as it is, and all of it is looked at again."""
+        self.remove_before(self._number)  # first: on a full disk theirs is the room for the new one
         self._next(SEGMENT, any_room=True)
         self.remove_before(self._number)
         self._forget_gone()

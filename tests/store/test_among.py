@@ -1,0 +1,26 @@
+"""Conditions on many values at once, in either database."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from app.main import Gateway
+from app.store import tables
+from app.store.among import among
+from tests.service.conftest import anyio_backend, client, gateway, keys_fixture, settings, shared, store, store_template, template
+
+__all__ = ["anyio_backend", "client", "gateway", "keys_fixture", "settings", "shared", "store", "store_template", "template"]
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [([], []), ([("wahh", "900001")], ["900001"]), ([("wahh", "900001"), ("wahh", "100007"), ("other", "100302")], ["100007", "900001"])],
+)
+async def test_rows_are_found_by_any_number_of_values(gateway: Gateway, values: list[tuple[str, str]], found: list[str]) -> None:
+    table = tables.staff
+    async with gateway.database.read() as connection:
+        query = select(table.c.staff).where(among(connection, (table.c.hospital, table.c.staff), values)).order_by(table.c.staff)
+        assert list((await connection.execute(query)).scalars()) == found
