@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.mark.parametrize(
     ("values", "found"),
-    [([], []), ([("wahh", "900001")], ["900001"]), ([("wahh", "900001"), ("wahh", "100007"), ("other", "100302")], ["100007", "900001"])],
+    [([], []), ([("wahh", "100234")], ["100234"]), ([("wahh", "100234"), ("wahh", "100007"), ("other", "100302")], ["100007", "100234"])],
 )
 async def test_rows_are_found_by_any_number_of_values(gateway: Gateway, values: list[tuple[str, str]], found: list[str]) -> None:
     table = tables.staff
