@@ -35,8 +35,8 @@ from app.telemetry.meters import Meters
 
 ENGINE_VERSION = package_version("surgate")
 
-MAX_SIDE_BY_SIDE = 64
-"""Cases of one batch that are judged at once."""
+MAX_SIDE_BY_SIDE = 16
+"""Cases of one batch that are judged at once: fewer than are let in however slow it goes, so that a batch that comes alone is not shed for its own sake."""
 
 HISTORY_DEGRADED = "history_degraded"
 """Flag of an answer for which the case so far could not be read from the database: it was judged by what this node knows of the case."""

@@ -452,6 +452,8 @@ async def test_what_is_taken_in_one_hospital_holds_in_the_other(world: World, st
 
 
 async def test_operations_are_told_of_their_own_hospital_by_key_and_of_all_on_this_machine(world: World) -> None:
+    for code in ("wahh", "other"):
+        await world.gateway.live.hospital(code)  # told of are those in memory
     for path in ("/readyz", "/metrics"):
         by_key = (await world.stranger.get(path, headers=bearer(world.others["ops"]))).text
         here = (await world.client.get(path)).text
