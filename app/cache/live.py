@@ -321,6 +321,8 @@ class Live:
                 return
         if not await self._put_from_snapshot(code):
             raise StoreAway(f"{code}: 数据库暂不可用，也无快照 / the store is away, and no snapshot has it") from error
+        if code not in self.hospitals and not self.away:
+            await self._read_in(code)  # the database came back meanwhile
 
     async def _read_in(self, code: str) -> None:
         while not await self._put(code, await self._read_whole(code)):
@@ -441,7 +443,7 @@ class Live:
     async def _look(self, reach_seconds: float) -> None:
         self._moved.clear()
         self._begun += 1
-        number, as_of = self._begun, datetime.now(UTC)
+        number, as_of, held = self._begun, datetime.now(UTC), set(self.hospitals)
         latest, mark = await within(reach_seconds, self._standing(self._seq))
         if mark != self._mark:
             self._log_replaced(self._seq)
@@ -456,6 +458,10 @@ class Live:
         self._meters.confirmed(self.hospitals, as_of)
         self._looked = number
         self._found()
+        # What this look put out of memory is read now, not when the next check waits for it.
+        for code in held - self.hospitals.keys():
+            if code in self.settings:
+                self._begin_filling(code)
 
     async def _look_after(self, index: Index) -> None:
         """The first look of a worker that could do without the database."""
