@@ -13,7 +13,6 @@ from datetime import datetime
 
 import msgspec
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.audit.heads import NOT_SEALED, DamagedHead, Heads
@@ -21,7 +20,7 @@ from app.audit.keyfile import SealKeyUnusable
 from app.audit.seal import Seal
 from app.audit.store import introduce
 from app.store import chain, duties, hospitals, tables
-from app.store.database import Database, Head
+from app.store.database import AWAY, Database, Head
 from app.telemetry.meters import Meters
 
 DUTY = "seal"
@@ -48,7 +47,7 @@ class Sealer:
         try:
             async with asyncio.timeout(INTRODUCE_SECONDS):
                 await introduce(self._database, self._heads.key_file.current())
-        except (SQLAlchemyError, OSError, SealKeyUnusable) as error:
+        except (*AWAY, SealKeyUnusable) as error:
             self._heads.failed(NOT_SEALED, error)
         self._task = asyncio.create_task(self._seal_forever())
 
@@ -61,7 +60,7 @@ class Sealer:
         try:
             async with self._database.write(DUTY) as connection:
                 await duties.lay_down(connection, DUTY, self._worker)
-        except (SQLAlchemyError, OSError) as error:
+        except AWAY as error:
             _log.warning("duties not laid down", extra={"error": type(error).__name__})  # their leases run out by themselves
 
     async def seal(self) -> None:
@@ -102,14 +101,14 @@ class Sealer:
         try:
             async with self._database.write(DUTY) as connection:
                 return await duties.hold(connection, DUTY, self._worker)
-        except (SQLAlchemyError, OSError) as error:
+        except AWAY as error:
             self._heads.failed(NOT_SEALED, error)
             return False
 
     async def _attempt(self) -> None:
         try:
             await self.seal()
-        except (SQLAlchemyError, OSError, SealKeyUnusable, DamagedHead) as error:
+        except (*AWAY, SealKeyUnusable, DamagedHead) as error:
             self._heads.failed(NOT_SEALED, error)
         else:
             self._heads.succeeded(NOT_SEALED)

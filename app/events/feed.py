@@ -7,11 +7,9 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from app.errors import Overloaded
 from app.store import events
-from app.store.database import Database
+from app.store.database import AWAY, Database
 from app.store.events import Happened
 from app.store.keys import Key
 from app.telemetry.meters import Meters
@@ -135,7 +133,7 @@ class Feed:
                 try:
                     async with self._database.read() as connection:
                         found = await events.page(connection, hospital, line.number, PAGE)
-                except (SQLAlchemyError, OSError):
+                except AWAY:
                     continue  # looked up again; a stream that reads for itself ends, and its reader comes back
                 if found:
                     line.add(found)

@@ -9,12 +9,12 @@ from collections.abc import Awaitable
 from typing import Any, NamedTuple
 
 from fastapi import Response
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import Receive, Scope, Send
 
 from app.cache.live import Live
 from app.events.feed import Feed
 from app.events.view import View, place_of, text_of
+from app.store.database import AWAY
 from app.store.events import Happened
 from app.store.keys import Key
 
@@ -62,7 +62,7 @@ class EventStream(Response):
         try:
             with self._feed.listening(self._key, self._begin.head):
                 await self._run(_Out(send, over))
-        except (SQLAlchemyError, OSError) as error:
+        except AWAY as error:
             _log.warning("an event stream ends: %s", type(error).__name__)  # its reader comes back from where it was
         finally:
             over.cancel()

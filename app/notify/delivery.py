@@ -16,14 +16,13 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import httpx
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.cache.live import Live
 from app.notify.formats import KINDS, outgoing, refusal
 from app.notify.targets import Target, target_by
 from app.store import duties, outbox
-from app.store.database import Database
+from app.store.database import AWAY, Database
 from app.store.outbox import Due
 from app.telemetry.meters import Meters
 
@@ -102,7 +101,7 @@ class Deliverer:
                 await self._renew()
                 if self._holds():
                     await self._send_what_is_due()
-            except (SQLAlchemyError, OSError) as error:
+            except AWAY as error:
                 _log.warning("the outbox cannot be read: %s", type(error).__name__)
             try:
                 async with asyncio.timeout(POLL_SECONDS):
@@ -152,7 +151,7 @@ class Deliverer:
         """What is to be written down about a try; None where it was broken off."""
         try:
             target = await self._target(due)
-        except (SQLAlchemyError, OSError) as error:
+        except AWAY as error:
             return self._failed(due, type(error).__name__)
         if target is None:
             return self._dead(due, "no such target in the hospital's settings any more")
@@ -220,7 +219,7 @@ class Deliverer:
                 async with self._database.write(None) as connection:
                     await step(connection)
                 return
-            except (SQLAlchemyError, OSError) as error:
+            except AWAY as error:
                 _log.warning("the outbox cannot be written: %s", type(error).__name__, extra={"notification": due.seq})
             try:
                 async with asyncio.timeout(POLL_SECONDS):
@@ -233,7 +232,7 @@ class Deliverer:
         try:
             async with self._database.write(DUTY) as connection:
                 await duties.lay_down(connection, DUTY, self._worker)
-        except (SQLAlchemyError, OSError) as error:
+        except AWAY as error:
             # Nothing is lost: the lease runs out by itself.
             _log.warning("the duties could not be laid down: %s", type(error).__name__)
 

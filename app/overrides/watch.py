@@ -9,15 +9,15 @@ import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.cache.live import Live, LiveHospital
+from app.errors import StoreAway
 from app.overrides.life import REMIND
 from app.overrides.told import Notifier, told_of
 from app.store import duties, locks
 from app.store import overrides as store
-from app.store.database import Database
+from app.store.database import AWAY, Database
 from app.store.locks import Lock
 from app.store.overrides import Stored
 from app.telemetry.meters import Meters
@@ -90,7 +90,7 @@ class Watch:
         while not self._stopping.is_set():
             try:
                 await self.look()
-            except (SQLAlchemyError, OSError) as error:
+            except (*AWAY, StoreAway) as error:
                 # Nothing is lost: what is due stays due, and the next look finds it.
                 _log.warning("overrides could not be looked after: %s", type(error).__name__)
             try:
