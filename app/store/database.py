@@ -92,6 +92,7 @@ class Database:
                         await prepare(connection)
                     connection = await connection.execution_options(**self._writer.get_execution_options())
                 async with connection.begin():
+                    locks.begin(connection)
                     if lock is not None:
                         await locks.take(connection, locks.Lock.OFFICE, [lock])
                     yield connection

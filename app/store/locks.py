@@ -31,13 +31,24 @@ _TAKE = text(
 _SHARE = text("SELECT pg_advisory_xact_lock_shared(:kind, :key)")
 
 
+_HELD = "surgate.locks"
+
+
+def begin(connection: AsyncConnection) -> None:
+    """A transaction begins, which holds none yet."""
+    connection.info[_HELD] = set()
+
+
 async def take(connection: AsyncConnection, kind: Lock, names: Iterable[str] = ("",)) -> None:
-    """Hold these locks alone until the transaction ends; the transaction must be one that writes."""
+    """Hold these locks alone until the transaction ends; the transaction must be one that writes. What it holds already is not asked for again."""
     if connection.dialect.name == "sqlite":
         return
+    held: set[tuple[Lock, int]] = connection.info[_HELD]
     # Two names with one key wait for each other for nothing; that is all it costs.
-    keys = [_key(name) for name in names]
-    await connection.execute(_TAKE, {"kind": kind.value, "keys": keys})
+    wanted = {(kind, _key(name)) for name in names} - held
+    if wanted:
+        await connection.execute(_TAKE, {"kind": kind.value, "keys": [key for _, key in wanted]})
+        held |= wanted
 
 
 async def share_changes(connection: AsyncConnection) -> None:

@@ -42,8 +42,10 @@ class Upkeep:
         async with self._database.write(DUTY) as connection:
             if not await duties.hold(connection, DUTY, self._worker):
                 return
-            made = await partitions.make(connection, now)
             gone = await outbox.forget_sent(connection, (now - KEPT_SENT).isoformat(timespec="microseconds"))
+        # By itself: where somebody reads for long no table can be made now, and all of that transaction is taken back.
+        async with self._database.write(DUTY) as connection:
+            made = await partitions.make(connection, now)
         if made or gone:
             _log.info("the store was looked after", extra={"tables": made, "notifications_deleted": gone})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,7 +13,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import select
 
+from app.errors import StoreAway
 from app.main import Gateway
+from app.notify.notices import notices
+from app.overrides import watch
 from app.overrides.patterns import FLAGS
 from app.overrides.watch import UNREPORTED, Watch
 from app.store import tables
@@ -345,3 +349,22 @@ async def test_who_can_take_over_follows_the_matrix(queue: Queue, gateway: Gatew
     await queue.ask("POST", "/v1/grants", status=201, json=grant | document)
     place = (await queue.get(override))["can_take_over"][0]
     assert (place["allowed_now"], place["operators"]) == (True, [])
+
+
+async def test_reminders_go_on_after_a_hospital_could_not_be_read(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+    again = asyncio.Event()
+
+    async def look() -> int:
+        looks.append(1)
+        if len(looks) > 1:
+            again.set()
+        raise StoreAway("the store is away")
+
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.01)
+    another = Watch(gateway.database, gateway.live, "another", notices, gateway.meters)
+    monkeypatch.setattr(another, "look", look)
+    another.start()
+    async with asyncio.timeout(30):
+        await again.wait()
+    await another.stop()
