@@ -15,8 +15,6 @@ from sqlalchemy import select
 
 from app.errors import StoreAway
 from app.main import Gateway
-from app.notify.notices import notices
-from app.overrides import watch
 from app.overrides.patterns import FLAGS
 from app.overrides.watch import UNREPORTED, Watch
 from app.store import tables
@@ -361,8 +359,8 @@ async def test_reminders_go_on_after_a_hospital_could_not_be_read(gateway: Gatew
             again.set()
         raise StoreAway("the store is away")
 
-    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.01)
-    another = Watch(gateway.database, gateway.live, "another", notices, gateway.meters)
+    monkeypatch.setattr("app.overrides.watch.LOOK_SECONDS", 0.01)
+    another = watch(gateway, [], "another")
     monkeypatch.setattr(another, "look", look)
     another.start()
     async with asyncio.timeout(30):
