@@ -17,9 +17,6 @@ from app.store.postgres import Limits
 AWAY = (SQLAlchemyError, OSError, TimeoutError)
 """What is raised where the database cannot be reached, or does not do what it is asked."""
 
-AWAY = (SQLAlchemyError, OSError, TimeoutError)
-"""What is raised where the database cannot be reached, or does not do what it is asked."""
-
 _NOTED = "surgate.noted"
 
 
