@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import http.client
-import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -102,7 +100,7 @@ def serving(store: Store, cores: Sequence[int], workers: int = 1, redis_url: str
         store.var,
         **{"database_url": store.database_url, "redis_url": redis_url, "workers": str(workers), "access_log": "false", **settings},
     )
-    served.within = ["taskset", "--cpu-list", ",".join(map(str, cores))]
+    served.within = on_cores(cores)
     try:
         started = time.perf_counter()
         served.start()
@@ -113,15 +111,9 @@ def serving(store: Store, cores: Sequence[int], workers: int = 1, redis_url: str
         served.kill()
 
 
-def pin(process: int, cores: Sequence[int]) -> None:
-    """Keep a process, its threads and its children on those cores, and what they start from now on."""
-    waiting = [process]
-    while waiting:
-        pid = waiting.pop()
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it has just ended
-                os.sched_setaffinity(int(task.name), cores)
-                waiting += map(int, (task / "children").read_text().split())
+def on_cores(cores: Sequence[int]) -> list[str]:
+    """The program that starts another one on those cores; all that it starts stays there too."""
+    return ["taskset", "--cpu-list", ",".join(map(str, cores))]
 
 
 def memory_of(process: int) -> Memory:
