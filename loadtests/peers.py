@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import cedarpy
 from casbin.fast_enforcer import FastEnforcer
 from casbin.model.model_fast import FastModel
+from regopy import Input, Interpreter
 
 from app.engine.decide import decide
 from app.engine.hospital import CompiledHospital
@@ -26,9 +27,10 @@ _ACTION = {"type": "Action", "id": "operate"}
 
 
 class Contestant(Protocol):
-    """Somebody who answers questions. `given` says what it holds and is handed, `does` what its answer takes in."""
+    """Somebody who answers questions. `given` says what it holds and is handed, `does` what its answer takes in; it is asked one question in `every`."""
 
     name: str
+    every: int
     given: str
     does: str
 
@@ -45,6 +47,7 @@ class SurgateGrants:
     """The engine's bare question of grants, which is the peers' question."""
 
     name = "Surgate, grants alone"
+    every = 1
     given = "the compiled matrix with all grants; surgeon, code, department, day"
     does = (
         "yes or no (`is_privileged`); the catalog's entries for the department, dates, states and yearly evaluation of grants, levels "
@@ -68,6 +71,7 @@ class SurgateDecision:
     """The engine, judging a whole order."""
 
     name = "Surgate, full decision"
+    every = 1
     given = "the compiled matrix with all grants, and a whole order of one procedure and no team"
     does = (
         "everything: the full `decide`, with the catalog's entry for the department, dates, states and yearly evaluation of grants, "
@@ -97,6 +101,7 @@ class Casbin:
     """
 
     name = "Casbin"
+    every = 1
     given = "one policy row per grant in force (surgeon, code), keyed by both (`FastEnforcer`, `cache_key_order`); surgeon and code"
     does = "yes or no; no reasons, dates, departments, technologies, team or record"
 
@@ -139,6 +144,7 @@ class Cedar:
     """
 
     name = "Cedar"
+    every = 1
     given = (
         "one policy, `principal in resource`; one entity per surgeon, whose parents are the codes in force, all parsed beforehand; "
         "principal and resource"
@@ -159,6 +165,44 @@ class Cedar:
     def ask(self, prepared: dict[str, dict[str, str]]) -> bool:
         """Whether the policy permits it."""
         return cedarpy.is_authorized(prepared, self.policies, self.entities).allowed
+
+
+class Rego:
+    """Rego by way of regopy (rego-cpp), policy and data compiled into a bundle beforehand.
+
+    The data is an object of objects, so that a question is two look-ups by key. A query that is not compiled beforehand takes a tenth of a second
+    on 4,000 grants, since it compiles policy and data each time.
+    """
+
+    name = "Rego"
+    every = 20
+    given = (
+        "data: an object of each surgeon's codes in force, an object too; a policy of one rule, `allow if data.held[input.surgeon][input.code]`, compiled "
+        "with the data into a bundle beforehand; surgeon and code"
+    )
+    does = Casbin.does
+
+    _POLICY = """
+package privileges
+import rego.v1
+allow if data.held[input.surgeon][input.code]
+"""
+
+    def __init__(self, held: Mapping[str, Sequence[str]]) -> None:
+        self.interpreter = Interpreter()
+        self.interpreter.well_formed_checks_enabled = False
+        self.interpreter.add_data_json(json.dumps({"held": {surgeon: dict.fromkeys(codes, True) for surgeon, codes in held.items()}}))
+        self.interpreter.add_module("privileges", self._POLICY)
+        self.bundle = self.interpreter.build("data.privileges.allow")
+
+    def prepare(self, question: Question, number: int) -> Any:
+        """An input."""
+        return Input({"surgeon": question.surgeon, "code": question.code})
+
+    def ask(self, prepared: Any) -> bool:
+        """Whether the rule holds; it is undefined otherwise."""
+        self.interpreter.set_input(prepared)
+        return str(self.interpreter.query_bundle(self.bundle)) != "undefined"
 
 
 def _surgeon(staff: str) -> dict[str, str]:

@@ -29,7 +29,7 @@ from app.engine.model import (
     Technology,
     Volume,
 )
-from app.store import changes, tables
+from app.store import bulk, changes, tables
 from app.store.changes import Mark
 
 MAX_NUMBERS_PER_QUERY = 500
@@ -327,9 +327,7 @@ def _plain(value: Credential | Volume) -> dict[str, Any]:
 
 
 async def _insert(connection: AsyncConnection, table: Table, rows: Iterable[dict[str, Any]]) -> None:
-    made = list(rows)
-    if made:
-        await connection.execute(table.insert(), made)
+    await bulk.insert(connection, table, list(rows))
 
 
 def _all(table: Table, code: str, order: str) -> Select[Any]:
