@@ -18,20 +18,19 @@ async def insert(connection: AsyncConnection, table: Table, rows: Sequence[Mappi
     """Insert rows, in this order. All have the same columns; the others get their defaults. The transaction must be one that writes."""
     if not rows:
         return
-    names = list(rows[0])
-    records = [tuple([row[name] for name in names]) for row in rows]
     if connection.dialect.name == "sqlite":
-        await connection.exec_driver_sql(_insert_into(table, tuple(names)), records)
+        statement, names = _insert_into(table, tuple(rows[0]))
+        await connection.exec_driver_sql(statement, [tuple([row[name] for name in names]) for row in rows])
         return
     raw = (await connection.get_raw_connection()).driver_connection
     assert raw is not None
     assert raw.is_in_transaction(), "what is copied outside of a transaction would stay"
-    await raw.copy_records_to_table(table.name, columns=names, records=records)
+    names = tuple(rows[0])
+    await raw.copy_records_to_table(table.name, columns=names, records=[tuple([row[name] for name in names]) for row in rows])
 
 
 @lru_cache(maxsize=64)
-def _insert_into(table: Table, names: Sequence[str]) -> str:
-    """The statement by which SQLite takes a row, a place for each column. The columns must be of types that the driver takes as they are."""
-    statement = table.insert().compile(dialect=_SQLITE, column_keys=names)
-    assert list(statement.positiontup or ()) == list(names), "places and columns in one order"
-    return str(statement)
+def _insert_into(table: Table, names: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """The statement by which SQLite takes a row with these columns, and their order in it. They must be of types that the driver takes as they are."""
+    compiled = table.insert().compile(dialect=_SQLITE, column_keys=names)
+    return str(compiled), tuple(compiled.positiontup or ())

@@ -16,7 +16,7 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.engine.model import CaseHistory, PastDecision
@@ -304,12 +304,15 @@ async def _taken(connection: AsyncConnection, fresh: Sequence[Record]) -> set[st
 
 
 async def _owners(connection: AsyncConnection, cases: set[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """The patient of each case: that of its first decision."""
+    """The patient of each case that there is: that of its first decision."""
     table = tables.decisions
-    firsts = select(func.min(table.c.seq)).where(among(connection, (table.c.hospital, table.c.case_id), sorted(cases)))
-    firsts = firsts.group_by(table.c.hospital, table.c.case_id)
-    found = await connection.execute(select(table.c.hospital, table.c.case_id, table.c.patient_id).where(table.c.seq.in_(firsts)))
-    return {(row.hospital, row.case_id): row.patient_id for row in found}
+    asked = select(table.c.hospital, table.c.case_id, table.c.patient_id)
+    owners: dict[tuple[str, str], str] = {}
+    for row in await connection.execute(
+        asked.where(among(connection, (table.c.hospital, table.c.case_id), sorted(cases))).order_by(table.c.seq)
+    ):
+        owners.setdefault((row.hospital, row.case_id), row.patient_id)
+    return owners
 
 
 async def _earlier(connection: AsyncConnection, keys: Sequence[RequestKey]) -> dict[RequestKey, Earlier]:
