@@ -23,7 +23,7 @@ import httpx
 from loadtests.day import summary
 from loadtests.day.cases import Desk, Maker
 from loadtests.day.hospital import Keys, Unfit, read_hospital
-from loadtests.day.users import Day, play
+from loadtests.day.users import play
 from tests.served import Served
 
 MINUTES, DEMO_MINUTES = 10.0, 2.0
@@ -62,7 +62,7 @@ def run(url: str, keys: Keys, minutes: float, asked: argparse.Namespace) -> bool
     )
     desk, tally = Desk(Maker(hospital, f"DAY-{secrets.token_hex(4)}", chance), chance), summary.Tally()
     began = datetime.now(UTC).isoformat(timespec="seconds")
-    play(Day(keys, desk, tally, chance), url, minutes, asked.users)
+    play(keys, desk, tally, chance, url, minutes, asked.users)
     done = summary.Run(url, began, minutes, asked.users, asked.seed, desk.reached)
     print(summary.markdown(done, tally))
     if asked.out is not None:

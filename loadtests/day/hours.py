@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -12,7 +14,7 @@ HOURS = 24
 
 
 class Work(StrEnum):
-    """What somebody does all the time they are there."""
+    """What somebody does."""
 
     ORDERS = "orders"
     LISTS = "lists"
@@ -24,19 +26,20 @@ class Work(StrEnum):
 
 
 class Span(NamedTuple):
-    """Up to an hour of the day, counted from noon of the first one (so 30 is 6 in the morning): the share of all users, and what they do."""
+    """Up to an hour of the day, counted from midnight before its noon (so 30 is 6 in the morning): the share of all users who are there, and how
+    often each kind of work is what one of them does next."""
 
     until: float
     share: float
-    works: frozenset[Work]
+    works: Mapping[Work, int]
 
 
 SPANS = (
-    Span(17, 0.7, frozenset({Work.ORDERS, Work.EMERGENCIES, Work.LOOKUPS})),
-    Span(22, 0.4, frozenset({Work.ORDERS, Work.EMERGENCIES, Work.LOOKUPS, Work.OFFICE})),
-    Span(30, 0.2, frozenset({Work.EMERGENCIES, Work.LOOKUPS})),
-    Span(32, 1.0, frozenset({Work.LISTS, Work.NOTICES, Work.EMERGENCIES, Work.LOOKUPS})),
-    Span(36, 0.9, frozenset({Work.ORDERS, Work.NOTICES, Work.THEATRE, Work.EMERGENCIES, Work.LOOKUPS})),
+    Span(17, 0.7, {Work.ORDERS: 70, Work.EMERGENCIES: 5, Work.LOOKUPS: 25}),
+    Span(22, 0.4, {Work.ORDERS: 55, Work.EMERGENCIES: 10, Work.LOOKUPS: 30, Work.OFFICE: 5}),
+    Span(30, 0.2, {Work.EMERGENCIES: 60, Work.LOOKUPS: 40}),
+    Span(32, 1.0, {Work.LISTS: 20, Work.NOTICES: 55, Work.EMERGENCIES: 5, Work.LOOKUPS: 20}),
+    Span(36, 0.9, {Work.THEATRE: 65, Work.ORDERS: 15, Work.NOTICES: 5, Work.EMERGENCIES: 3, Work.LOOKUPS: 12}),
 )
 
 
@@ -47,5 +50,11 @@ def span_at(seconds: float, minutes: float) -> Span | None:
 
 
 def users_in(span: Span, most: int) -> int:
-    """How many are at work: at least one for each kind of it."""
-    return max(len(span.works), round(span.share * most))
+    """How many are there, at least one."""
+    return max(1, round(span.share * most))
+
+
+def next_work(span: Span, chance: random.Random) -> Work:
+    """What somebody does next."""
+    (work,) = chance.choices(list(span.works), list(span.works.values()))
+    return work

@@ -42,7 +42,7 @@ class Row(NamedTuple):
 
     checkpoint: str
     what: str
-    count: int
+    requests: int
     p50: float | None
     p95: float | None
     p99: float | None
@@ -53,7 +53,19 @@ class Row(NamedTuple):
     degraded: int
 
 
-COLUMNS = ("checkpoint", "kind", "count", "p50, ms", "p95, ms", "p99, ms", "max, ms", "errors", "shed (503)", "wrong answers", "degraded")
+COLUMNS = (
+    "checkpoint",
+    "kind",
+    "requests",
+    "p50, ms",
+    "p95, ms",
+    "p99, ms",
+    "max, ms",
+    "errors",
+    "shed (503)",
+    "wrong answers",
+    "degraded",
+)
 
 
 class Tally:

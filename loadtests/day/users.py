@@ -13,14 +13,15 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 import gevent
+from gevent.lock import BoundedSemaphore
 from locust import FastHttpUser, LoadTestShape, between, task
-from locust.contrib.fasthttp import FastHttpSession, FastResponse
+from locust.contrib.fasthttp import FastHttpSession
 from locust.env import Environment
 
 from loadtests.day import judging
 from loadtests.day.cases import Case, Check, Desk, check
 from loadtests.day.hospital import Keys
-from loadtests.day.hours import Work, span_at, users_in
+from loadtests.day.hours import Span, Work, next_work, span_at, users_in
 from loadtests.day.summary import Kind, Tally
 
 RETRIED_SHARE = 0.03
@@ -39,7 +40,10 @@ PATIENCE = 20
 """How often a request that is shed is sent again."""
 
 LONGEST_WAIT_SECONDS = 30.0
-SPAWN_PER_SECOND = 1000.0
+SHED_WAIT_SECONDS = 1.0
+"""Before what was shed out of a list is sent alone; a result in a batch has no headers that could tell."""
+
+SPAWN_PER_SECOND = 100.0
 STOP_SECONDS = 30.0
 """How long those who go home may take to end what they are doing."""
 
@@ -54,26 +58,27 @@ class Day(NamedTuple):
     desk: Desk
     tally: Tally
     chance: random.Random
+    office: BoundedSemaphore
 
 
 class DayEnvironment(Environment):
     """Locust's environment with the day in it."""
 
-    def __init__(self, day: Day, url: str, shape: LoadTestShape) -> None:
-        super().__init__(user_classes=list(USERS.values()), host=url, shape_class=shape, stop_timeout=STOP_SECONDS)
+    def __init__(self, day: Day, url: str, shape: DayShape) -> None:
+        super().__init__(user_classes=[Caller], host=url, shape_class=shape, stop_timeout=STOP_SECONDS)
         self.day = day
+        self.shape = shape
         self.events.user_error.add_listener(self._raised)
 
     def _raised(self, user_instance: FastHttpUser, exception: Exception, **more: Any) -> None:
         self.day.tally.failed(Kind(REST, type(user_instance).__name__), f"the harness failed: {exception!r}")
 
 
-class Caller(FastHttpUser):
-    """Somebody who calls the gateway, and looks at what comes back."""
+class Sender(FastHttpUser):
+    """What everybody who calls the gateway has: requests that are sent, counted, and held against what must come back."""
 
     abstract = True
     insecure = False
-    wait_time = between(0.05, 0.15)
     environment: DayEnvironment
 
     @property
@@ -100,7 +105,7 @@ class Caller(FastHttpUser):
     def _give_up(self, sent: Check, key: str) -> None:
         """Send it and do not wait for the answer, on a connection of its own."""
         hasty = FastHttpSession(self.host, self.environment.events.request, self, insecure=False, network_timeout=GIVE_UP_SECONDS)
-        hasty.post("/v1/check", data=sent.content, headers=_headers(key, JSON), name="given up")
+        _request(hasty, "POST", "/v1/check", key, sent.content, JSON, "given up")
         hasty.client.clientpool.close()
 
     def _again(self, sent: Check, key: str, first: dict[str, Any]) -> None:
@@ -121,19 +126,22 @@ class Caller(FastHttpUser):
         answer = self.send(kind, method, path, key, content)
         return None if answer is None else json.loads(answer.content or b"")
 
-    def send(self, kind: Kind, method: str, path: str, key: str, content: bytes | None = None, media: str = JSON) -> FastResponse | None:
+    def send(self, kind: Kind, method: str, path: str, key: str, content: bytes | None = None, media: str = JSON) -> Any:
         """One request until it is answered; None where it was not answered with 200."""
         tally = self.day.tally
         for _ in range(PATIENCE):
             began = time.perf_counter()
-            answer = self.client.request(method, path, name=f"{kind.checkpoint} {kind.what}", data=content, headers=_headers(key, media))
+            answer = _request(self.client, method, path, key, content, media, f"{kind.checkpoint} {kind.what}")
             took = (time.perf_counter() - began) * 1000
             if answer.status_code == 200:
                 tally.answered(kind, took, degraded=b'"degraded":true' in (answer.content or b""))
                 return answer
-            wait = answer.headers.get("retry-after") if answer.status_code == 503 and answer.headers else None
-            if wait is None:
-                tally.failed(kind, f"{answer.status_code} {(answer.content or b'').decode(errors='replace')[:300]} {answer.error or ''}")
+            wait = (answer.headers or {}).get("retry-after")
+            if answer.status_code != 503 or wait is None:
+                tally.failed(
+                    kind,
+                    f"{answer.status_code} {(answer.content or b'').decode(errors='replace')[:300]} {getattr(answer, 'error', None) or ''}",
+                )
                 return None
             tally.shed(kind)
             gevent.sleep(min(float(wait), LONGEST_WAIT_SECONDS))
@@ -141,23 +149,33 @@ class Caller(FastHttpUser):
         return None
 
 
-class Orders(Caller):
-    """Doctors who order operations for tomorrow."""
+class Caller(Sender):
+    """Somebody at work. Locust adds and takes away users by the hour, whichever they are; so each does what the hour asks for."""
 
-    weight = 6
+    wait_time = between(0.05, 0.15)
 
     @task
-    def order(self) -> None:
+    def work(self) -> None:
+        """One piece of work."""
+        works: dict[Work, Callable[[], None]] = {
+            Work.ORDERS: self._order,
+            Work.LISTS: self._send_list,
+            Work.NOTICES: self._send_notice,
+            Work.THEATRE: self._record,
+            Work.EMERGENCIES: self._emergency,
+            Work.LOOKUPS: self._look_up,
+            Work.OFFICE: self._import,
+        }
+        span = self.environment.shape.span
+        if span is not None:
+            works[next_work(span, self.day.chance)]()
+
+    def _order(self) -> None:
+        """A doctor orders an operation for tomorrow."""
         self.check(self.day.desk.maker.elective(), "order", self.day.keys.his)
 
-
-class Lists(Caller):
-    """The morning's lists: the notices of many cases at once."""
-
-    weight = 2
-
-    @task
-    def send_list(self) -> None:
+    def _send_list(self) -> None:
+        """The morning's list: the notices of many cases at once."""
         cases = self.day.desk.notices(LIST_SIZE)
         if not cases:
             return
@@ -169,74 +187,61 @@ class Lists(Caller):
         if len(answer["results"]) != len(sent):
             self.day.tally.judged(kind, [f"{len(sent)} checks, {len(answer['results'])} results"])
             return
+        shed = []
         for one, result in zip(sent, answer["results"], strict=True):
             if "decision" in result:
                 self.day.tally.judged(kind, judging.wrong_decision(one, result))
                 self.day.desk.put(one, result)
             elif result.get("status") == 503:
                 self.day.tally.shed(kind)
-                self.check(one.case, "notice", self.day.keys.his)
+                shed.append(one.case)
             else:
                 self.day.tally.failed(kind, f"{one.body['request_id']}: {result.get('status')} {result.get('detail')}")
+        if shed:
+            gevent.sleep(SHED_WAIT_SECONDS)
+        for case in shed:
+            self.check(case, "notice", self.day.keys.his)
 
-
-class Notices(Caller):
-    """Notices that come one by one."""
-
-    weight = 4
-
-    @task
-    def send_notice(self) -> None:
+    def _send_notice(self) -> None:
+        """A notice that comes alone."""
         for case in self.day.desk.notices(1):
             self.check(case, "notice", self.day.keys.his)
 
-
-class Theatre(Caller):
-    """Anesthesiologists at the door of the theatre: the record, then now and then a look at the case."""
-
-    weight = 8
-
-    @task
-    def record(self) -> None:
+    def _record(self) -> None:
+        """The anesthesiologist at the door of the theatre: the record, then now and then a look at the case."""
         case = self.day.desk.for_anesthesia()
         if case is not None and self.check(case, "anesthesia", self.day.keys.anesthesia) and self.day.chance.random() < 0.1:
-            self.look_up("case", f"/v1/cases/{_path(case.id)}", self.day.keys.anesthesia, lambda read: judging.wrong_case(case, read))
+            self._look_up_case(case)
 
-
-class Emergencies(Caller):
-    """Emergencies: ordered, and in the theatre at once."""
-
-    weight = 2
-
-    @task
-    def emergency(self) -> None:
+    def _emergency(self) -> None:
+        """Ordered, and in the theatre at once."""
         case = self.day.desk.maker.emergency()
         if self.check(case, "order", self.day.keys.his, "emergency"):
             self.check(case, "anesthesia", self.day.keys.anesthesia, "emergency")
 
-
-class Lookups(Caller):
-    """People who look something up."""
-
-    weight = 3
-
-    @task(3)
-    def decision(self) -> None:
+    def _look_up(self) -> None:
+        """Somebody wants to know something."""
         case = self.day.desk.closed()
-        if case is not None:
-            checkpoint = self.day.chance.choice(list(case.decided))
-            path = f"/v1/decisions/{_path(case.decided[checkpoint]['decision_id'])}"
-            self.look_up("decision", path, self.day.keys.anesthesia, lambda read: judging.wrong_reading(case, checkpoint, read))
+        kind = self.day.chance.choice(("decision", "case", "operators", "privilege", "privilege"))
+        if kind == "operators":
+            self._look_up_operators()
+        elif kind == "privilege" or case is None:
+            self._look_up_privilege()
+        elif kind == "case":
+            self._look_up_case(case)
+        else:
+            self._look_up_decision(case)
 
-    @task(2)
-    def case(self) -> None:
-        case = self.day.desk.closed()
-        if case is not None:
-            self.look_up("case", f"/v1/cases/{_path(case.id)}", self.day.keys.anesthesia, lambda read: judging.wrong_case(case, read))
+    def _look_up_decision(self, case: Case) -> None:
+        checkpoint = self.day.chance.choice(list(case.decided))
+        path = f"/v1/decisions/{_path(case.decided[checkpoint]['decision_id'])}"
+        self.look_up("decision", path, self.day.keys.anesthesia, lambda read: judging.wrong_reading(case, checkpoint, read))
 
-    @task(2)
-    def operators(self) -> None:
-        """The first page has somebody of those that may."""
+    def _look_up_case(self, case: Case) -> None:
+        self.look_up("case", f"/v1/cases/{_path(case.id)}", self.day.keys.anesthesia, lambda read: judging.wrong_case(case, read))
+
+    def _look_up_operators(self) -> None:
+        """Somebody of those who may is on the first page."""
         one = self.day.desk.maker.some_procedure()
         self.look_up(
             "who may operate",
@@ -246,8 +251,7 @@ class Lookups(Caller):
             department=one.department,
         )
 
-    @task(3)
-    def privilege(self) -> None:
+    def _look_up_privilege(self) -> None:
         one = self.day.desk.maker.some_procedure()
         lacking = bool(one.lacking) and self.day.chance.random() < 0.3
         staff = self.day.chance.choice(one.lacking).staff if lacking else self.day.chance.choice(one.able)
@@ -260,15 +264,16 @@ class Lookups(Caller):
             department=one.department,
         )
 
+    def _import(self) -> None:
+        """The medical affairs office: the grants out, looked at, and in again just as they are, which changes nothing. There is one such office."""
+        if not self.day.office.acquire(blocking=False):
+            return
+        try:
+            self._export_and_import()
+        finally:
+            self.day.office.release()
 
-class Office(Caller):
-    """The medical affairs office in the evening: the grants out, looked at, and in again just as they are, which changes nothing."""
-
-    fixed_count = 1
-    wait_time = between(1.0, 2.0)
-
-    @task
-    def import_grants(self) -> None:
+    def _export_and_import(self) -> None:
         key = self.day.keys.office
         file = self.send(Kind(REST, "export of the grants"), "GET", "/v1/exports/grants", key)
         if file is None:
@@ -285,34 +290,26 @@ class Office(Caller):
                 return
 
 
-USERS: dict[Work, type[Caller]] = {
-    Work.ORDERS: Orders,
-    Work.LISTS: Lists,
-    Work.NOTICES: Notices,
-    Work.THEATRE: Theatre,
-    Work.EMERGENCIES: Emergencies,
-    Work.LOOKUPS: Lookups,
-    Work.OFFICE: Office,
-}
-
-
 class DayShape(LoadTestShape):
-    """Plays the hours in so many minutes. `most`: users at the busiest hour."""
+    """Plays the hours in so many minutes. `most`: users at the busiest hour; `span`: the hours it is, None before and after the day."""
 
     def __init__(self, minutes: float, most: int) -> None:
         super().__init__()
         self._minutes = minutes
         self._most = most
 
-    def tick(self) -> tuple[int, float, list[type[Caller]]] | None:
-        span = span_at(self.get_run_time(), self._minutes)
-        if span is None:
-            return None
-        return users_in(span, self._most), SPAWN_PER_SECOND, [USERS[work] for work in Work if work in span.works]
+    @property
+    def span(self) -> Span | None:
+        return span_at(self.get_run_time(), self._minutes)
+
+    def tick(self) -> tuple[int, float] | None:
+        span = self.span
+        return None if span is None else (users_in(span, self._most), SPAWN_PER_SECOND)
 
 
-def play(day: Day, url: str, minutes: float, most: int) -> None:
+def play(keys: Keys, desk: Desk, tally: Tally, chance: random.Random, url: str, minutes: float, most: int) -> None:
     """The whole day; what is seen goes into its tally. An interrupt ends it early."""
+    day = Day(keys, desk, tally, chance, BoundedSemaphore())
     environment = DayEnvironment(day, url, DayShape(minutes, most))
     runner = environment.create_local_runner()
     runner.start_shape()
@@ -324,8 +321,10 @@ def play(day: Day, url: str, minutes: float, most: int) -> None:
         runner.quit()
 
 
-def _headers(key: str, media: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key}", "Content-Type": media}
+def _request(session: FastHttpSession, method: str, path: str, key: str, content: bytes | None, media: str, name: str) -> Any:
+    """What came back: a `FastResponse` or, where nothing did, an `ErrorResponse`, which Locust's annotations do not say."""
+    body: Any = content  # nor that bytes are sent as they are
+    return session.request(method, path, name=name, data=body, headers={"Authorization": f"Bearer {key}", "Content-Type": media})
 
 
 def _path(text: str) -> str:
