@@ -40,15 +40,23 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     parser.add_argument("--out", type=Path, help="a file for the summary: JSON where it ends in .json, else Markdown")
     asked = parser.parse_args()
-    if asked.url:
-        try:
-            clean = run(asked.url.rstrip("/"), keys_of(os.environ), asked.minutes or MINUTES, asked)
-        except (Unfit, httpx.HTTPError) as error:
-            sys.exit(_begins_not(f"{asked.url}: {error}"))
-    else:
-        with demo() as (url, keys):
-            clean = run(url, keys, asked.minutes or DEMO_MINUTES, asked)
+    try:
+        with deployment(asked.url.rstrip("/")) as (url, keys):
+            clean = run(url, keys, asked.minutes or (MINUTES if asked.url else DEMO_MINUTES), asked)
+    except (Unfit, httpx.HTTPError, httpx.InvalidURL) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(2)
     sys.exit(0 if clean else 1)
+
+
+@contextmanager
+def deployment(url: str) -> Iterator[tuple[str, Keys]]:
+    """What is run against: the one at the URL, or the demo, which ends with it."""
+    if url:
+        yield url, keys_of(os.environ)
+    else:
+        with demo() as made:
+            yield made
 
 
 def run(url: str, keys: Keys, minutes: float, asked: argparse.Namespace) -> bool:
@@ -71,10 +79,10 @@ def run(url: str, keys: Keys, minutes: float, asked: argparse.Namespace) -> bool
 
 
 def keys_of(environment: Mapping[str, str]) -> Keys:
-    """The keys from the environment, so that none stands in a process list or a shell's history."""
+    """The keys from the environment, so that none stands in a process list or a shell's history. Raises `Unfit` where one is not there."""
     missing = [name for name in VARIABLES if not environment.get(name)]
     if missing:
-        sys.exit(_begins_not(f"no key in {', '.join(missing)}"))
+        raise Unfit(f"no key in {', '.join(missing)}")
     return Keys(*(environment[name] for name in VARIABLES))
 
 
@@ -90,11 +98,6 @@ def demo() -> Iterator[tuple[str, Keys]]:
             gateway.stop()
         finally:
             gateway.kill()
-
-
-def _begins_not(why: str) -> int:
-    print(why, file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ READ_SECONDS = 60.0
 
 
 class Unfit(Exception):
-    """The hospital lacks what a day needs: the text says what."""
+    """What a day needs is not there: the text says what."""
 
 
 class Keys(NamedTuple):
