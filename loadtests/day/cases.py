@@ -56,6 +56,7 @@ class Case:
     patient: str
     procedure: Procedure
     operator: str
+    assistant: str | None
     department: str
     start: str | None
     anesthesiologist: Placed
@@ -128,6 +129,7 @@ class Maker:
 
     def _case(self, procedure: Procedure, operator: str, expected: Expected) -> Case:
         number = next(self._numbers)
+        others = [staff for staff in procedure.able if staff != operator]
         hour, minute = self._chance.randint(FIRST_HOUR, LAST_HOUR), self._chance.randrange(0, 60, 5)
         midnight = f"{self._hospital.surgery_day.isoformat()}T{hour:02}:{minute:02}:00"
         offset = self._hospital.zone.tzname(None).removeprefix("UTC") or "+00:00"
@@ -136,6 +138,7 @@ class Maker:
             patient=f"P-{self._run}-{number}",
             procedure=procedure,
             operator=operator,
+            assistant=self._chance.choice(others) if others else None,
             department=procedure.department,
             start=midnight + offset,
             anesthesiologist=self._chance.choice(self._hospital.anesthesiologists),
@@ -155,8 +158,7 @@ def check(case: Case, checkpoint: str) -> Check:
 
 
 def _body(case: Case, checkpoint: str) -> dict[str, Any]:
-    assistant = next((staff for staff in case.procedure.able if staff != case.operator), None)
-    team = [] if assistant is None else [{"staff": assistant, "role": "first_assistant"}]
+    team = [] if case.assistant is None else [{"staff": case.assistant, "role": "first_assistant"}]
     body: dict[str, Any] = {
         "request_id": f"{case.id}-{checkpoint}",
         "checkpoint": checkpoint,
