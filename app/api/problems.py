@@ -53,13 +53,13 @@ def problem_of(error: Exception) -> Problem | None:
             # A driver's text can quote what it was given.
             detail = "" if isinstance(error, SQLAlchemyError) else str(error)
             headers = []
-            if isinstance(error, errors.Retry):
-                headers.append((b"retry-after", str(error.after_seconds).encode()))
-            elif status == 503:
-                headers.append((b"retry-after", b"1"))
+            more: dict[str, Any] = dict(error.members) if isinstance(error, errors.SurgateError) else {}
+            if isinstance(error, errors.Retry) or status == 503:
+                # In the document as well: what is refused within a batch has no header of its own.
+                more["retry_after"] = error.after_seconds if isinstance(error, errors.Retry) else 1
+                headers.append((b"retry-after", str(more["retry_after"]).encode()))
             if status == 401:
                 headers.append((b"www-authenticate", b"Bearer"))
-            more = error.members if isinstance(error, errors.SurgateError) else {}
             return Problem(status, _body(status, name, title, detail or title, **more), tuple(headers))
     return None
 

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Row, Table, select
+from sqlalchemy import Row, Table, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import bulk, locks, tables
@@ -29,6 +29,12 @@ KINDS: Mapping[str, Table] = {
     "override": tables.override_steps,
 }
 """Which table the records of a kind are in."""
+
+_LOG, _ARCHIVES = tables.chain.c, tables.archives.c
+_LAST = select(_LOG.number, _LOG.hash).where(_LOG.hospital == bindparam("of")).order_by(_LOG.number.desc()).limit(1)
+_LAST_ARCHIVED = (
+    select(_ARCHIVES.last, _ARCHIVES.hash).where(_ARCHIVES.hospital == bindparam("of")).order_by(_ARCHIVES.last.desc()).limit(1)
+)
 
 _HEXADECIMAL = frozenset({"content"})
 _canonical = msgspec.json.Encoder(order="sorted").encode
@@ -73,12 +79,9 @@ async def append(connection: AsyncConnection, hospital: str, links: Sequence[Lin
 
 async def head(connection: AsyncConnection, hospital: str) -> tuple[int, bytes]:
     """Number and hash of the last entry; of the last archived one where all of them were archived; 0 and `GENESIS` where there is none."""
-    log, archives = tables.chain, tables.archives
-    query = select(log.c.number, log.c.hash).where(log.c.hospital == hospital).order_by(log.c.number.desc()).limit(1)
-    row = (await connection.execute(query)).first()
-    if row is None:
-        archived = select(archives.c.last, archives.c.hash).where(archives.c.hospital == hospital).order_by(archives.c.last.desc()).limit(1)
-        row = (await connection.execute(archived)).first()
+    row = (await connection.execute(_LAST, {"of": hospital})).first() or (
+        await connection.execute(_LAST_ARCHIVED, {"of": hospital})
+    ).first()
     return (0, GENESIS) if row is None else (row[0], row[1])
 
 

@@ -3,6 +3,7 @@ with the same code above."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -62,6 +63,7 @@ class Database:
         self._committed = committed
         self._enqueued = enqueued
         self.changed: Callable[[str, int], object] | None = None
+        self._turns = asyncio.Lock()
         self.embedded = url.startswith("sqlite")
         self.engine: AsyncEngine = sqlite.engine(url, at_once=at_once) if self.embedded else postgres.engine(url, limits or Limits())
         self._reader = sqlite.reader(self.engine) if self.embedded else postgres.reader(self.engine)
@@ -99,7 +101,7 @@ class Database:
                     async with connection.begin():
                         await prepare(connection)
                     connection = await connection.execution_options(**self._writer.get_execution_options())
-                async with connection.begin():
+                async with self.turn(), connection.begin():
                     locks.begin(connection)
                     if lock is not None:
                         await locks.take(connection, locks.Lock.OFFICE, [lock])
@@ -115,6 +117,16 @@ class Database:
         if self.changed is not None:
             for hospital, seq in noted.changed.items():
                 self.changed(hospital, seq)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """This process's turn at writing, for who waits longest. SQLite lets writers try again and again, each after a pause, and one that comes back to
+        back with itself leaves the others nothing; PostgreSQL's locks have a queue of their own."""
+        if self.embedded:
+            async with self._turns:
+                yield
+        else:
+            yield
 
     async def close(self) -> None:
         """Closes every connection."""

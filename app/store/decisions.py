@@ -11,18 +11,18 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.engine.model import CaseHistory, PastDecision
 from app.errors import StoreAway
 from app.store import bulk, chain, locks, tables
-from app.store.among import among
+from app.store.among import Among
 from app.store.breaker import Breaker
 from app.store.database import Database
 from app.store.decided import Before, CaseTaken, Earlier, Judged, NotRecorded, Record, RequestKey, case_history
@@ -48,6 +48,17 @@ LONGEST_PAUSE_SECONDS = 0.25
 database, and would never be empty under load."""
 
 
+_D = tables.decisions.c
+_REQUEST = (_D.hospital, _D.client, _D.request_id)
+_CASE = (_D.hospital, _D.case_id)
+_EARLIER = Among(_REQUEST, lambda asked: select(*_REQUEST, _D.content, _D.answer).where(asked, _D.repeats.is_(None)))
+_COUNTED = Among(_REQUEST, lambda asked: select(*_REQUEST, _D.content, _D.answer).where(asked, _D.repeats == _D.id))
+_FIRSTS = Among(_REQUEST, lambda asked: select(*_REQUEST, _D.id).where(asked, _D.repeats.is_(None)))
+_THERE = Among((_D.id,), lambda asked: select(_D.id).where(asked))
+_CASES = Among(_CASE, lambda asked: select(*_CASE, _D.id, _D.at, _D.patient_id, _D.past).where(asked).order_by(_D.seq))
+_OWNERS = Among(_CASE, lambda asked: select(*_CASE, _D.patient_id).where(asked).order_by(_D.seq))
+
+
 class Ledger:
     """The group-commit writer and reader of one worker. `start` it before use and `stop` it at the end: what waits is then written.
 
@@ -60,7 +71,7 @@ class Ledger:
         self._meters = meters or Meters()
         self._records: FairQueue[tuple[Record, asyncio.Future[Earlier | None]]] = FairQueue(lambda waiting: waiting[0].key.hospital)
         self._lookups: FairQueue[tuple[RequestKey, str, asyncio.Future[Before]]] = FairQueue(lambda waiting: waiting[0].hospital)
-        self._writing, self._reading = Lane(database, "surgate-write"), Lane(database, "surgate-read")
+        self._writing, self._reading = Lane(database, "surgate-write", writes=True), Lane(database, "surgate-read", writes=False)
         self._tasks: list[asyncio.Task[None]] = []
         self._draining_since: float | None = None
 
@@ -256,9 +267,7 @@ async def keep_journaled(connection: AsyncConnection, records: Sequence[Record],
     answered on it, but on the journal's under the same request: then this one counts from now on.
     """
     await locks.take(connection, Lock.CHAIN, {record.key.hospital for record in records})
-    table = tables.decisions
-    same = among(connection, (table.c.id,), [(record.id,) for record in records])
-    there = set((await connection.execute(select(table.c.id).where(same))).scalars())
+    there = set((await _THERE.ask(connection, [(record.id,) for record in records])).scalars())
     fresh = [record for record in records if record.id not in there]
     firsts = await _firsts(connection, list({record.key for record in fresh}))
     kept = []
@@ -273,12 +282,7 @@ async def keep_journaled(connection: AsyncConnection, records: Sequence[Record],
 
 async def _firsts(connection: AsyncConnection, keys: Sequence[RequestKey]) -> dict[RequestKey, str]:
     """The ids of the first decisions under requests."""
-    table = tables.decisions
-    found = await connection.execute(
-        select(table.c.hospital, table.c.client, table.c.request_id, table.c.id).where(
-            among(connection, (table.c.hospital, table.c.client, table.c.request_id), keys), table.c.repeats.is_(None)
-        )
-    )
+    found = await _FIRSTS.ask(connection, keys)
     return {RequestKey(r.hospital, r.client, r.request_id): r.id for r in found}
 
 
@@ -305,43 +309,26 @@ async def _taken(connection: AsyncConnection, fresh: Sequence[Record]) -> set[st
 
 async def _owners(connection: AsyncConnection, cases: set[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """The patient of each case that there is: that of its first decision."""
-    table = tables.decisions
-    asked = select(table.c.hospital, table.c.case_id, table.c.patient_id)
     owners: dict[tuple[str, str], str] = {}
-    for row in await connection.execute(
-        asked.where(among(connection, (table.c.hospital, table.c.case_id), sorted(cases))).order_by(table.c.seq)
-    ):
+    for row in await _OWNERS.ask(connection, cases):
         owners.setdefault((row.hospital, row.case_id), row.patient_id)
     return owners
 
 
 async def _earlier(connection: AsyncConnection, keys: Sequence[RequestKey]) -> dict[RequestKey, Earlier]:
-    table = tables.decisions
-    found = await _answers(connection, keys, table.c.repeats.is_(None))
+    found = _answers(await _EARLIER.ask(connection, keys))
     # Seldom: the request is a retry. More seldom: nobody was answered on the first, and another one counts.
-    return found | await _answers(connection, list(found), table.c.repeats == table.c.id) if found else found
+    return found | _answers(await _COUNTED.ask(connection, list(found))) if found else found
 
 
-async def _answers(connection: AsyncConnection, keys: Sequence[RequestKey], which: ColumnElement[bool]) -> dict[RequestKey, Earlier]:
-    table = tables.decisions
-    found = await connection.execute(
-        select(table.c.hospital, table.c.client, table.c.request_id, table.c.content, table.c.answer).where(
-            among(connection, (table.c.hospital, table.c.client, table.c.request_id), keys), which
-        )
-    )
-    return {RequestKey(r.hospital, r.client, r.request_id): Earlier(r.content, r.answer) for r in found}
+def _answers(rows: Iterable[Row[Any]]) -> dict[RequestKey, Earlier]:
+    return {RequestKey(row.hospital, row.client, row.request_id): Earlier(row.content, row.answer) for row in rows}
 
 
 async def _of_cases(connection: AsyncConnection, cases: set[Case]) -> dict[Case, list[Judged]]:
     """The decisions of each case, oldest first."""
-    table = tables.decisions
-    found = await connection.execute(
-        select(table.c.hospital, table.c.case_id, table.c.id, table.c.at, table.c.patient_id, table.c.past)
-        .where(among(connection, (table.c.hospital, table.c.case_id), sorted(cases)))
-        .order_by(table.c.seq)
-    )
     made: dict[Case, list[Judged]] = defaultdict(list)
-    for row in found:
+    for row in await _CASES.ask(connection, cases):
         past = msgspec.json.decode(row.past, type=PastDecision)
         made[row.hospital, row.case_id].append(Judged(row.id, row.at, row.patient_id, past))
     return made

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from app.store.database import Database
@@ -26,10 +27,11 @@ _log = logging.getLogger("surgate.store")
 class Lane:
     """One way to the database. `start` it before use and `stop` it at the end; what runs is ended first."""
 
-    def __init__(self, database: Database, name: str) -> None:
-        """`name`: the thread's."""
+    def __init__(self, database: Database, name: str, *, writes: bool) -> None:
+        """`name`: the thread's; `writes`: it takes its turn with what else writes in this process."""
         self._database = database
         self._name = name
+        self._writes = writes
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._own: Database | None = None
@@ -48,7 +50,8 @@ class Lane:
         """What a transaction gives that is made with the database. Once begun it is not cancelled."""
         if self._own is None or self._loop is None:
             return await transaction(self._database)
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(transaction(self._own), self._loop))
+        async with self._database.turn() if self._writes else nullcontext():
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(transaction(self._own), self._loop))
 
     async def stop(self) -> None:
         """End."""

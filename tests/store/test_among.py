@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from app.main import Gateway
 from app.store import tables
-from app.store.among import among
+from app.store.among import Among
 from tests.service.conftest import anyio_backend, client, gateway, keys_fixture, settings, shared, store, store_template, template
 
 __all__ = ["anyio_backend", "client", "gateway", "keys_fixture", "settings", "shared", "store", "store_template", "template"]
@@ -21,6 +21,7 @@ pytestmark = pytest.mark.anyio
 )
 async def test_rows_are_found_by_any_number_of_values(gateway: Gateway, values: list[tuple[str, str]], found: list[str]) -> None:
     table = tables.staff
+    asked = Among((table.c.hospital, table.c.staff), lambda among: select(table.c.staff).where(among).order_by(table.c.staff))
     async with gateway.database.read() as connection:
-        query = select(table.c.staff).where(among(connection, (table.c.hospital, table.c.staff), values)).order_by(table.c.staff)
-        assert list((await connection.execute(query)).scalars()) == found
+        for _ in range(2):  # what was built is asked again
+            assert list((await asked.ask(connection, values)).scalars()) == found
