@@ -11,7 +11,10 @@ VAR ?= var
 # For how long `make soak` runs.
 SECONDS ?= 3600
 
-.PHONY: help setup serve test lint types imports unit servers faults soak bench lock clean
+# Hospitals of 20,000 grants in the group that `make growth` measures: 500 make 10,000,000 grants and take half an hour more.
+HOSPITALS ?= 50
+
+.PHONY: help setup serve test lint types imports unit servers faults soak bench growth lock clean
 help:
 	@echo "make serve   the gateway with the demo hospital on http://127.0.0.1:8080 (PORT=, VAR= move it)"
 	@echo "make setup   a virtual environment with the locked dependencies"
@@ -20,6 +23,7 @@ help:
 	@echo "make faults  everything killed, frozen and cut off under load, measured into docs/reliability.md"
 	@echo "make soak    grants flipped and checked on two nodes while Redis and workers are killed (SECONDS=3600)"
 	@echo "make bench   the engine against its peers, written to loadtests/RESULTS.md"
+	@echo "make growth  time and memory by what a hospital or a group holds, into docs/performance.md (HOSPITALS=50)"
 	@echo "make lock    renew the lock files after a change of pyproject.toml"
 
 setup: $(READY)
@@ -60,6 +64,9 @@ soak: $(READY) servers
 
 bench: $(READY)
 	$(BIN)/python -m loadtests.bench
+
+growth: $(READY) servers
+	$(BIN)/python -m loadtests.growth --hospitals $(HOSPITALS)
 
 lock:
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --allow-unsafe --output-file requirements.lock pyproject.toml

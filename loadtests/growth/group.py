@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from itertools import accumulate
 from pathlib import Path
 from random import Random
@@ -20,10 +19,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from app.cache.live import MAX_GRANTS
 from app.engine.model import Hospital, Person
 from app.store.keys import Role
 from loadtests import worlds
-from loadtests.deployment import Deployment, seed, serving
+from loadtests.deployment import Deployment, Store, seed, serving
 from tests.served import call
 from tests.servers import Postgres, postgres
 
@@ -38,20 +38,20 @@ SEPARATE_ORDERS = 2_000
 
 
 class Group(msgspec.Struct, frozen=True):
-    """Hospitals of equal size. `memory_grants`: the setting of that name, None for its default."""
+    """Hospitals of equal size. `memory_grants`: the setting of that name, its default by default."""
 
     hospitals: int
     grants: int
-    memory_grants: int | None = None
+    memory_grants: int = MAX_GRANTS
 
 
 class Load(msgspec.Struct, frozen=True):
-    """500 hospitals of 70 operations a day, each checked four times within eight hours, make five checks a second. The first `warm_seconds` are not counted:
-    in them the memory comes to hold what is asked for most."""
+    """500 hospitals of 45 operations a day, each checked four times within eight hours, make three checks a second. The first `warm_seconds` are not
+    counted: in them the memory comes to hold what is asked for most."""
 
-    rate: float = 5.0
-    warm_seconds: float = 60.0
-    seconds: float = 120.0
+    rate: float = 3.0
+    warm_seconds: float = 20.0
+    seconds: float = 100.0
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -73,9 +73,31 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 def measure(folder: Path, groups: Sequence[Group], load: Load) -> list[Seen]:
-    """Each group on the same database server, one after the other."""
+    """Each group on the same database server, one after the other; those that differ in the memory alone, on the same database."""
+    made: dict[tuple[int, int], _Seeded] = {}
+    seen: list[Seen] = []
     with postgres(folder / "postgres", shared_buffers="512MB", max_wal_size="4GB") as server:
-        return [_measure_one(folder / f"group{number}", server, f"group{number}", group, load) for number, group in enumerate(groups)]
+        for group in groups:
+            size = group.hospitals, group.grants
+            if size not in made:
+                made[size] = _seeded(folder, server, f"group{len(made)}", group)
+            seen.append(_measure_one(made[size], group, load, name=f"G{len(seen)}"))
+    return seen
+
+
+class _Seeded(NamedTuple):
+    """A group's database, and the seconds that it took to write."""
+
+    store: Store
+    seconds: float
+
+
+def _seeded(folder: Path, server: Postgres, name: str, group: Group) -> _Seeded:
+    server.execute(f"CREATE DATABASE {name}")
+    began = time.perf_counter()
+    store = seed(folder / name, _hospitals(group), server.url(name))
+    server.execute("VACUUM ANALYZE", name)
+    return _Seeded(store, time.perf_counter() - began)
 
 
 class _Asked(NamedTuple):
@@ -92,21 +114,16 @@ class _Answered(NamedTuple):
     allowed: bool
 
 
-def _measure_one(folder: Path, server: Postgres, name: str, group: Group, load: Load) -> Seen:
-    server.execute(f"CREATE DATABASE {name}")
-    began = time.perf_counter()
-    store = seed(folder, _hospitals(group), server.url(name))
-    server.execute("VACUUM ANALYZE", name)
-    seed_s = time.perf_counter() - began
-    settings = {} if group.memory_grants is None else {"memory_grants": str(group.memory_grants)}
-    with serving(store, sorted(os.sched_getaffinity(0)), **settings) as deployment:
+def _measure_one(seeded: _Seeded, group: Group, load: Load, name: str) -> Seen:
+    """`name`: begins the ids of its checks, which would be answered as they were before if they were asked again."""
+    with serving(seeded.store, sorted(os.sched_getaffinity(0)), memory_grants=str(group.memory_grants)) as deployment:
         began = time.perf_counter()
         _read_ahead(deployment, group)
         read_ahead_s = time.perf_counter() - began - STEADY_SECONDS
         bodies = _bodies(group.grants)
-        _asked(deployment, group, bodies, load.rate, load.warm_seconds, seed=1)
+        _asked(deployment, group, bodies, load.rate, load.warm_seconds, name=f"{name}-warm")
         before = _reads(deployment, group)
-        answers = _asked(deployment, group, bodies, load.rate, load.seconds, seed=2)
+        answers = _asked(deployment, group, bodies, load.rate, load.seconds, name=name)
         taken = sorted(answer.seconds for answer in answers)
         return Seen(
             group,
@@ -118,7 +135,7 @@ def _measure_one(folder: Path, server: Postgres, name: str, group: Group, load: 
             reads=_reads(deployment, group) - before,
             held_grants=int(_metric(deployment, GRANTS)),
             memory_mib=sum(memory.rss for memory in deployment.memory()),
-            seed_s=seed_s,
+            seed_s=seeded.seconds,
             read_ahead_s=read_ahead_s,
         )
 
@@ -145,15 +162,15 @@ def _bodies(grants: int) -> list[dict[str, object]]:
 
 
 def _asked(
-    deployment: Deployment, group: Group, bodies: Sequence[dict[str, object]], rate: float, seconds: float, seed: int
+    deployment: Deployment, group: Group, bodies: Sequence[dict[str, object]], rate: float, seconds: float, name: str
 ) -> list[_Answered]:
     """Ask for that long; every answer."""
-    rng = Random(seed)
+    rng = Random(name)
     shares = list(accumulate(1 / (number + 1) for number in range(group.hospitals)))
     hospitals = rng.choices(range(group.hospitals), cum_weights=shares, k=round(rate * seconds))
     begin = time.perf_counter() + 0.1
     asked = [
-        _Asked(begin + number / rate, deployment.key(Role.HIS, _code(hospital)), _body(rng.choice(bodies), f"{seed}-{number}"))
+        _Asked(begin + number / rate, deployment.key(Role.HIS, _code(hospital)), _body(rng.choice(bodies), f"{name}-{number}"))
         for number, hospital in enumerate(hospitals)
     ]
     local, answers = threading.local(), []
@@ -173,7 +190,7 @@ def _asked(
 
 
 def _body(order: dict[str, object], number: str) -> bytes:
-    return msgspec.json.encode(order | {"request_id": f"G-{number}", "case_id": f"C-{number}", "patient": {"id": f"P-{number}"}})
+    return msgspec.json.encode(order | {"request_id": number, "case_id": number, "patient": {"id": number}})
 
 
 EVICTIONS, GRANTS = "surgate_matrix_evictions_total", "surgate_matrix_grants"
