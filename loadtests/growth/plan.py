@@ -71,7 +71,7 @@ class Plan(msgspec.Struct, frozen=True):
     axes: tuple[Axis, ...]
     asked: int = 2_000
     rounds: int = 7
-    traced_grants: int = 1_000_000
+    traced_grants: int = 100_000
     startup_grants: tuple[int, ...] = (1_000, 10_000, 100_000, 1_000_000)
     starts: int = 3
 
