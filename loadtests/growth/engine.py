@@ -93,6 +93,7 @@ def measure(task: Task) -> Cost:
         gc.collect()
         gc.freeze()  # as in a service whose rows stay
         paces = {kind: _pace(orders[kind], task, Verdict.DENY if kind == "denied" else Verdict.ALLOW) for kind in KINDS if kind in orders}
+        gc.unfreeze()
     return Cost(sum(len(live.people) for live in held), held_bytes, compile_s, paces)
 
 

@@ -56,10 +56,11 @@ def test_a_place_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_the_same_figures_give_the_same_plots(tmp_path: Path) -> None:
+    figures = _figures()
     for folder in ("one", "two"):
-        plots.draw(tmp_path / folder, _figures())
+        plots.draw(tmp_path / folder, msgspec.structs.replace(figures, series=figures.series[:1]))
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert len(files) == 2 * (len(WHOLE.axes) + 1)
+    assert files == ["growth-grants.png", "growth-grants.svg", "growth-startup.png", "growth-startup.svg"]
     assert all((tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() for name in files)
 
 
