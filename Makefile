@@ -16,7 +16,10 @@ URL ?=
 MINUTES ?=
 OUT ?=
 
-.PHONY: help setup serve test lint types imports unit servers faults soak bench day lock clean
+# Hospitals of 20,000 grants in the group that `make growth` measures: 500 make 10,000,000 grants and take half an hour more.
+HOSPITALS ?= 50
+
+.PHONY: help setup serve test lint types imports unit servers faults soak bench day lock clean growth
 help:
 	@echo "make serve   the gateway with the demo hospital on http://127.0.0.1:8080 (PORT=, VAR= move it)"
 	@echo "make setup   a virtual environment with the locked dependencies"
@@ -26,6 +29,7 @@ help:
 	@echo "make soak    grants flipped and checked on two nodes while Redis and workers are killed (SECONDS=3600)"
 	@echo "make bench   the engine against its peers, written to loadtests/RESULTS.md"
 	@echo "make day     a day in a hospital as load, on a demo or on the deployment at URL= (docs/load.md)"
+	@echo "make growth  time and memory by what a hospital or a group holds, into docs/performance.md (HOSPITALS=50)"
 	@echo "make lock    renew the lock files after a change of pyproject.toml"
 
 setup: $(READY)
@@ -69,6 +73,9 @@ bench: $(READY)
 
 day: $(READY)
 	@$(BIN)/python -m loadtests.day --url "$(URL)" $(if $(MINUTES),--minutes $(MINUTES)) $(if $(OUT),--out "$(OUT)")
+
+growth: $(READY) servers
+	$(BIN)/python -m loadtests.growth --hospitals $(HOSPITALS)
 
 lock:
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --allow-unsafe --output-file requirements.lock pyproject.toml

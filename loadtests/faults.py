@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from loadtests.document import fill
 from tests.measured import VARIABLE
 
 ROOT = Path(__file__).parents[1]
 REPORT = ROOT / "docs" / "reliability.md"
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 TESTS = (
     "tests/promises/test_no_fault_loses_an_answer.py",
     "tests/promises/test_a_fail_over_loses_nothing.py",
@@ -43,10 +43,7 @@ def main() -> None:
         file = Path(folder) / "measured.jsonl"
         done = subprocess.run([sys.executable, "-m", "pytest", "-q", *TESTS], cwd=ROOT, env=os.environ | {VARIABLE: str(file)}, check=False)
         rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
-    text = REPORT.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    REPORT.write_text(f"{before}{BEGIN}\n{_table(rows)}{END}{after}", encoding="utf-8")
+    fill(REPORT, "measured", _table(rows))
     sys.exit(done.returncode)
 
 

@@ -50,7 +50,6 @@ DEPARTMENTS = ("胸心外科", "普通外科", "骨科", "神经外科", "泌尿
 ENTRIES = 2_000
 """Codes in the catalog, as many as a large hospital's."""
 
-ENTRIES_EACH = ENTRIES // len(DEPARTMENTS)
 GRANTS_EACH = 100
 """Grants of one surgeon: half of the department's codes."""
 
@@ -69,6 +68,18 @@ GRANTS_PER_HELPER = 4_000
 ASA = 3
 
 
+class Shape(NamedTuple):
+    """What a hospital is like, the number of its grants aside. `grants_each`: at most as many as a department has codes."""
+
+    entries: int = ENTRIES
+    technology_every: int = TECHNOLOGY_EVERY
+    grants_each: int = GRANTS_EACH
+
+
+LARGE = Shape()
+"""A large hospital."""
+
+
 class Question(NamedTuple):
     """What every contestant is asked: may this surgeon do this code? `allowed` is the right answer."""
 
@@ -81,18 +92,18 @@ class Question(NamedTuple):
 # ------------------------------------------------------------------------------------------------ the hospital
 
 
-def hospital() -> Hospital:
+def hospital(shape: Shape = LARGE, code: str = "bench") -> Hospital:
     """The catalog and its technologies."""
-    entries = tuple(_entry(index) for index in range(ENTRIES))
-    technologies = tuple(_technology(entries[index]) for index in range(ENTRIES) if _is_technology(index))
-    return Hospital(code="bench", name="基准医院", time_zone=ZONE, entries=entries, technologies=technologies)
+    entries = tuple(_entry(index, shape.entries // len(DEPARTMENTS)) for index in range(shape.entries))
+    technologies = tuple(_technology(entry) for index, entry in enumerate(entries) if _is_technology(index, shape))
+    return Hospital(code=code, name="基准医院", time_zone=ZONE, entries=entries, technologies=technologies)
 
 
-def _entry(index: int) -> Entry:
-    level, own = index % 4 + 1, index // ENTRIES_EACH
+def _entry(index: int, entries_each: int) -> Entry:
+    level, own = index % 4 + 1, index // entries_each
     shared = index % SHARED_EVERY == 0
     return Entry(
-        code=f"{10 + index // 100}.{index % 100:02}00x{index % 9 + 1:03}",
+        code=f"{10 + index // 100 % 90}.{index % 100:02}{index // 9_000:02}x{index % 9 + 1:03}",
         name=f"手术{index}",
         level=level,
         departments=(DEPARTMENTS[own], DEPARTMENTS[(own + 1) % len(DEPARTMENTS)]) if shared else (DEPARTMENTS[own],),
@@ -102,8 +113,8 @@ def _entry(index: int) -> Entry:
     )
 
 
-def _is_technology(index: int) -> bool:
-    return index % TECHNOLOGY_EVERY == TECHNOLOGY_EVERY // 2
+def _is_technology(index: int, shape: Shape) -> bool:
+    return index % shape.technology_every == shape.technology_every // 2
 
 
 def _technology(entry: Entry) -> Technology:
@@ -120,10 +131,10 @@ def _technology(entry: Entry) -> Technology:
 # ------------------------------------------------------------------------------------------------ the people
 
 
-def people(of: Hospital, grants: int) -> Iterator[Person]:
-    """Surgeons who together hold `grants` grants (a multiple of 100), and a few anesthesiologists and residents."""
-    for number in range(grants // GRANTS_EACH):
-        yield _surgeon(of, number)
+def people(of: Hospital, grants: int, shape: Shape = LARGE) -> Iterator[Person]:
+    """Surgeons who together hold `grants` grants (a multiple of those of one), and a few anesthesiologists and residents."""
+    for number in range(grants // shape.grants_each):
+        yield _surgeon(of, number, shape)
     for number in range(_helpers(grants)):
         yield _anesthesiologist(number)
         yield Person(_staff(f"3{number:05}", DEPARTMENTS[number % len(DEPARTMENTS)], StaffKind.RESIDENT))
@@ -138,18 +149,24 @@ def _helpers(grants: int) -> int:
     return max(2, grants // GRANTS_PER_HELPER)
 
 
-def _surgeon(of: Hospital, number: int) -> Person:
+def _surgeon(of: Hospital, number: int, shape: Shape) -> Person:
     staff, own = f"1{number:05}", number % len(DEPARTMENTS)
-    indexes = Random(number).sample(range(own * ENTRIES_EACH, (own + 1) * ENTRIES_EACH), GRANTS_EACH)
+    indexes = Random(number).sample(_of_department(of, own), shape.grants_each)
     return Person(
         _staff(staff, DEPARTMENTS[own], StaffKind.PHYSICIAN),
-        grants=tuple([_grant(of.entries[index], staff, number * GRANTS_EACH + place) for place, index in enumerate(indexes)]),
+        grants=tuple([_grant(of.entries[index], staff, number * shape.grants_each + place) for place, index in enumerate(indexes)]),
         credentials=tuple(
             Credential(staff=staff, technology=f"T-{of.entries[index].item}", kind="training", issued_on=date(2022, 1, 1))
             for index in indexes
-            if _is_technology(index)
+            if _is_technology(index, shape)
         ),
     )
+
+
+def _of_department(of: Hospital, own: int) -> range:
+    """The catalog's entries of one department."""
+    each = len(of.entries) // len(DEPARTMENTS)
+    return range(own * each, (own + 1) * each)
 
 
 def _grant(entry: Entry, staff: str, number: int) -> Grant:
@@ -199,7 +216,7 @@ def codes_in_force(of: Hospital, everybody: Iterable[Person]) -> dict[str, tuple
 def questions(of: Hospital, held: dict[str, tuple[str, ...]], count: int) -> list[Question]:
     """Shuffled questions about surgeons all over the matrix, half of them allowed."""
     rng = Random(count)
-    surgeons = list(held)
+    surgeons = [surgeon for surgeon, codes in held.items() if codes]
     asked = [_question(rng, of, held, rng.choice(surgeons), allowed=place % 2 == 0) for place in range(count)]
     rng.shuffle(asked)
     return asked
@@ -211,8 +228,8 @@ def _question(rng: Random, of: Hospital, held: dict[str, tuple[str, ...]], surge
     if allowed:
         code = rng.choice(codes)
     else:
-        entries = of.entries[own * ENTRIES_EACH : (own + 1) * ENTRIES_EACH]
-        code = next(c for c in iter(lambda: rng.choice(entries).code, "") if c not in codes)
+        indexes = _of_department(of, own)
+        code = next(c for c in iter(lambda: of.entries[rng.choice(indexes)].code, "") if c not in codes)
     return Question(surgeon, DEPARTMENTS[own], code, allowed)
 
 
@@ -224,9 +241,9 @@ def lone_order(question: Question, number: int) -> Order:
     return _order(question, number, team=())
 
 
-def typical_orders(of_questions: Sequence[Question], grants: int) -> list[Order]:
+def typical_orders(of_questions: Sequence[Question], grants: int, shape: Shape = LARGE) -> list[Order]:
     """Orders of one procedure and three team members; all but the operator's privilege is in order."""
-    surgeons, helpers = grants // GRANTS_EACH, _helpers(grants)
+    surgeons, helpers = grants // shape.grants_each, _helpers(grants)
     rng = Random(grants)
     return [
         _order(

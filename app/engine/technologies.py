@@ -32,7 +32,9 @@ class Technologies:
         self.by_id = {technology.id: technology for technology in technologies}
         self._ways = {technology.id: tuple(w for way in technology.identify for w in _ways(way)) for technology in self.by_id.values()}
         self._by_code: dict[str, tuple[Technology, ...]] = _by_code(self.by_id.values(), self._ways)
-        self.counted = {technology.id: _counted(technology, catalog) for technology in self.by_id.values()}
+        self._place = {id_: place for place, id_ in enumerate(self.by_id)}
+        items = _Items(catalog)
+        self.counted = {technology.id: _counted(technology, catalog, items) for technology in self.by_id.values()}
 
     def identify(
         self, watches: Sequence[frozenset[str]], diagnoses: Sequence[str] | None, urgency: Urgency | None
@@ -46,9 +48,7 @@ class Technologies:
             return [()] * len(watches)
         found: list[list[Identified]] = [[] for _ in watches]
         whole = frozenset().union(*watches)
-        for technology in self.by_id.values():
-            if technology.id not in touched:
-                continue
+        for technology in map(self.by_id.__getitem__, sorted(touched, key=self._place.__getitem__)):
             certain_at = _certainty(self._ways[technology.id], watches, whole, diagnoses, urgency)
             for index, certain in certain_at.items():
                 found[index].append(Identified(technology, certain))
@@ -107,14 +107,23 @@ def _ways(way: Identify) -> Iterable[Identify]:
             yield Identify(frozenset(), (*way.all_of, *(frozenset({part}) for part in parts)), way.with_diagnoses, way.urgency)
 
 
-def _counted(technology: Technology, catalog: Catalog) -> frozenset[str]:
+class _Items:
+    """Which items the entries of a code belong to, and which codes an item's entries have."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.of_code: dict[str, set[str]] = defaultdict(set)
+        self.codes: dict[str, set[str]] = defaultdict(set)
+        for entry in catalog.entries:
+            if entry.entry.item:
+                self.of_code[entry.code].add(entry.entry.item)
+                self.codes[entry.entry.item].add(entry.code)
+
+
+def _counted(technology: Technology, catalog: Catalog, known: _Items) -> frozenset[str]:
     """The codes that alone identify a technology, the local codes of these, and the items all of whose entries have such a code."""
     codes = frozenset().union(*(way.codes for way in technology.identify if not way.with_diagnoses and not way.all_of))
     codes |= {own for code in codes for own in catalog.locals_of.get(code, ())}
-    by_item: dict[str, set[str]] = defaultdict(set)
-    for entry in catalog.entries if codes else ():
-        by_item[entry.entry.item].add(entry.code)
-    items = {item for item, held in by_item.items() if item and held <= codes}
+    items = {item for code in codes for item in known.of_code.get(code, ()) if known.codes[item] <= codes}
     return frozenset({scope_key(ScopeType.CODE, code) for code in codes} | {scope_key(ScopeType.ITEM, item) for item in items})
 
 
