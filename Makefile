@@ -11,7 +11,7 @@ VAR ?= var
 # For how long `make soak` runs.
 SECONDS ?= 3600
 
-.PHONY: help setup serve test lint types imports unit servers faults soak bench lock clean
+.PHONY: help setup serve test lint types imports unit servers peers faults soak bench lock clean
 help:
 	@echo "make serve   the gateway with the demo hospital on http://127.0.0.1:8080 (PORT=, VAR= move it)"
 	@echo "make setup   a virtual environment with the locked dependencies"
@@ -19,7 +19,8 @@ help:
 	@echo "make servers PostgreSQL and Redis for the tests, from the system's packages where they are missing"
 	@echo "make faults  everything killed, frozen and cut off under load, measured into docs/reliability.md"
 	@echo "make soak    grants flipped and checked on two nodes while Redis and workers are killed (SECONDS=3600)"
-	@echo "make bench   the engine against its peers, written to loadtests/RESULTS.md"
+	@echo "make peers   wrk and Cerbos's server for the benchmark, where they are missing"
+	@echo "make bench   engine and service against targets and peers, a quarter of an hour, written to loadtests/RESULTS.md"
 	@echo "make lock    renew the lock files after a change of pyproject.toml"
 
 setup: $(READY)
@@ -58,7 +59,10 @@ faults: $(READY) servers
 soak: $(READY) servers
 	$(BIN)/python -m loadtests.soak --seconds $(SECONDS)
 
-bench: $(READY)
+peers:
+	@tools/peers.sh
+
+bench: $(READY) servers peers
 	$(BIN)/python -m loadtests.bench
 
 lock:

@@ -51,7 +51,7 @@ class Amount(NamedTuple):
 
 
 class Throughput(NamedTuple):
-    """Answers a second, and requests that failed in all rounds."""
+    """Answers of success a second, and requests that failed in all rounds."""
 
     rate: Spread
     failed: int
@@ -75,7 +75,7 @@ class Suspended(NamedTuple):
 
     subject: str
     rate: float
-    count: int
+    calls: int
     p50: float
     p99: float
     most: float

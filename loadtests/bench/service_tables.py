@@ -28,7 +28,7 @@ def service_targets(measured: Measured) -> list[Target]:
     grants = f"{measured.amount.grants:,} grants"
     return [
         Target(
-            "`POST /v1/check` with durable audit, one worker: requests/s against a bare ASGI echo",
+            "`POST /v1/check` with durable audit, one worker: answers/s against a bare ASGI echo",
             _ratio(measured, EMBEDDED, ECHO),
             0.6,
             at_least=True,
@@ -63,7 +63,7 @@ def service_targets(measured: Measured) -> list[Target]:
             for name, held in measured.memory.items()
         ),
         Target(f"process start to ready with {grants}", measured.ready.median, 2, at_least=False, unit="s"),
-        Target("two workers against one on two cores: requests/s", _ratio(measured, TWO, EMBEDDED), 1.8, at_least=True, unit="×"),
+        Target("two workers against one on two cores: answers/s", _ratio(measured, TWO, EMBEDDED), 1.8, at_least=True, unit="×"),
     ]
 
 
@@ -96,7 +96,7 @@ def _closed(measured: Measured) -> str:
         f"after {amount.warm:.0f} s to warm up, in which all take turns while the others stand still. Orders of one procedure and three team members, "
         f"one in 20 denied, each with an id and a case of its own. Of {amount.verified} answers of each it was seen beforehand that they are right. "
         "Failed: answers that are none of success, and connections that failed.",
-        table(("who", "requests/s", "against the echo", "failed", "bytes of a request", "bytes of an answer"), rows),
+        table(("who", "answers/s", "against the echo", "failed", "bytes of a request", "bytes of an answer"), rows),
         "What they are given and do:",
         table(("who", "what it is given", "what it does"), ((s.name, s.given, s.does) for s in measured.subjects)),
     )
@@ -118,7 +118,7 @@ def _open(measured: Measured) -> str:
 
 
 def _changes(measured: Measured) -> str:
-    suspended = ((s.subject, f"{s.rate:,.0f}", s.count, number(s.p50), number(s.p99), number(s.most), s.failed) for s in measured.suspended)
+    suspended = ((s.subject, f"{s.rate:,.0f}", s.calls, number(s.p50), number(s.p99), number(s.most), s.failed) for s in measured.suspended)
     imported = (
         (i.subject, f"{i.rate:,.0f}", f"{i.rows:,}", number(i.seconds), number(i.before), number(i.during), i.failed)
         for i in measured.imported
