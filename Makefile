@@ -11,7 +11,12 @@ VAR ?= var
 # For how long `make soak` runs.
 SECONDS ?= 3600
 
-.PHONY: help setup serve test lint types imports unit servers peers faults soak bench lock clean
+# What `make day` runs against, none: the demo hospital, which it starts; how long its 24 hours take (10 minutes, 2 with the demo); where its summary goes.
+URL ?=
+MINUTES ?=
+OUT ?=
+
+.PHONY: help setup serve test lint types imports unit servers peers faults soak bench day lock clean
 help:
 	@echo "make serve   the gateway with the demo hospital on http://127.0.0.1:8080 (PORT=, VAR= move it)"
 	@echo "make setup   a virtual environment with the locked dependencies"
@@ -21,6 +26,7 @@ help:
 	@echo "make soak    grants flipped and checked on two nodes while Redis and workers are killed (SECONDS=3600)"
 	@echo "make peers   wrk and Cerbos's server for the benchmark, where they are missing"
 	@echo "make bench   engine and service against targets and peers, a quarter of an hour, written to loadtests/RESULTS.md"
+	@echo "make day     a day in a hospital as load, on a demo or on the deployment at URL= (docs/load.md)"
 	@echo "make lock    renew the lock files after a change of pyproject.toml"
 
 setup: $(READY)
@@ -64,6 +70,9 @@ peers:
 
 bench: $(READY) servers peers
 	$(BIN)/python -m loadtests.bench
+
+day: $(READY)
+	@$(BIN)/python -m loadtests.day --url "$(URL)" $(if $(MINUTES),--minutes $(MINUTES)) $(if $(OUT),--out "$(OUT)")
 
 lock:
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --allow-unsafe --output-file requirements.lock pyproject.toml

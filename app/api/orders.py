@@ -12,7 +12,7 @@ from itertools import chain, islice
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from app.api.content import MAX_ERRORS, malformed, parse, type_errors, unspecific
 from app.engine.calendar import is_plausible
@@ -22,6 +22,8 @@ from app.errors import BadInput, FieldError
 
 _DECODER = msgspec.json.Decoder(Order)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_TIDY = re.compile(r"[!-~]+(?: [!-~]+)*").fullmatch
+"""Something, in ASCII, with single blanks within: what `normalize_text` leaves as it is."""
 
 
 def decode_order(body: bytes, flags: Collection[str]) -> Order:
@@ -63,33 +65,47 @@ def checked(order: Order, flags: Collection[str]) -> Order:
 
 def tidied(order: Order) -> Order:
     """The order with blanks around ids dropped, full-width ids made half-width, and blank evidence made none."""
-    procedures = tuple([_tidied_procedure(p) for p in order.procedures])
-    team = tuple([m if _tidy(m.staff) else replace(m, staff=normalize_text(m.staff)) for m in order.team])
+    if _is_tidy(order):
+        return order
     evidence = order.evidence
     if evidence is not None:
         evidence = Evidence(**{name: _tidied(getattr(evidence, name)) for name in Evidence.__struct_fields__})
-    patient = order.patient
-    if not _tidy(patient.id):
-        patient = replace(patient, id=normalize_text(patient.id))
     declaration = order.emergency
-    if declaration is not None:
-        declaration = _tidied_declaration(declaration)
     return replace(
         order,
-        request_id=normalize_text(order.request_id) if not _tidy(order.request_id) else order.request_id,
-        case_id=normalize_text(order.case_id) if not _tidy(order.case_id) else order.case_id,
+        request_id=_tidied_id(order.request_id),
+        case_id=_tidied_id(order.case_id),
         requester=_tidied(order.requester),
-        procedures=procedures,
-        team=team,
+        procedures=tuple([_tidied_procedure(p) for p in order.procedures]),
+        team=tuple([replace(m, staff=_tidied_id(m.staff)) for m in order.team]),
         evidence=evidence,
-        patient=patient,
-        emergency=declaration,
+        patient=replace(order.patient, id=_tidied_id(order.patient.id)),
+        emergency=None if declaration is None else _tidied_declaration(declaration),
     )
+
+
+def _tidied_id(text: str) -> str:
+    """Control characters within stay, to be refused."""
+    tidy = text.isascii() and text == text.strip() and "  " not in text
+    return text if tidy else normalize_text(text)
+
+
+def _is_tidy(order: Order) -> bool:
+    """Whether there is nothing to tidy, as in nearly every order."""
+    if order.emergency is not None:
+        return False
+    texts = [order.request_id, order.case_id, order.patient.id, order.requester]
+    for procedure in order.procedures:
+        texts += procedure.operator, procedure.item, procedure.service
+    texts += [member.staff for member in order.team]
+    if order.evidence is not None:
+        texts += astuple(order.evidence)
+    return all(text is None or _TIDY(text) for text in texts)
 
 
 def _tidied_procedure(procedure: Procedure) -> Procedure:
     fields = (procedure.operator, procedure.item, procedure.service)
-    if all(text is None or _tidy(text) for text in fields):
+    if all(text is None or _tidied_id(text) == text for text in fields):
         return procedure
     operator, item, service = (_tidied(text) for text in fields)
     return replace(procedure, operator=operator or "", item=item, service=service)
@@ -114,11 +130,12 @@ def _tidied(text: str | None) -> str | None:
     return None if text is None else normalize_text(text) or None
 
 
-def _tidy(text: str) -> bool:
-    return text.isascii() and text == text.strip() and "  " not in text
-
-
 def _bad_ids(order: Order) -> Iterator[FieldError]:
+    ids = [order.request_id, order.case_id, order.patient.id]
+    ids += [procedure.operator for procedure in order.procedures]
+    ids += [member.staff for member in order.team]
+    if all(map(_TIDY, ids)) and order.department.strip() and not _CONTROL.search(order.department):
+        return
     named = [
         ("request_id", order.request_id),
         ("case_id", order.case_id),

@@ -75,6 +75,8 @@ class Heads:
         self._failing: dict[str, str] = {}
         self._meters = meters or Meters()
         self._written: dict[str, int] = {}
+        self._lock_file = str(folder / "lock")
+        self._head_files: dict[str, Path] = {}
 
     def note(self, head: Head) -> None:
         """Take down a head after its transaction was committed. What was committed stays so: a failure is counted, logged, shown by `/readyz`."""
@@ -196,12 +198,11 @@ class Heads:
             os.close(descriptor)
 
     def _lock(self) -> int:
-        path = self.folder / "lock"
         try:
-            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            return os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            return os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def _known(self, head: Head) -> Seal | None:
         try:
@@ -240,7 +241,10 @@ class Heads:
         self._written[seal.hospital] = seal.number
 
     def _head_file(self, hospital: str) -> Path:
-        return self.folder / f"{hospital}.head"
+        file = self._head_files.get(hospital)
+        if file is None:  # to make a path takes as long as to write to it
+            file = self._head_files[hospital] = self.folder / f"{hospital}.head"
+        return file
 
     def _log_file(self, hospital: str) -> Path:
         return self.folder / f"{hospital}.jsonl"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -93,8 +94,15 @@ def hash_of(before: bytes, hospital: str, number: int, kind: str, ref: str, at: 
 
 def form_of(table: Table, row: Mapping[str, Any], terms: Sequence[tuple[str, str]] | None = None) -> dict[str, Any]:
     """A record as it is hashed and exported: every column but `seq`, documents as their text. `terms`: what a decision is found by."""
-    form = {column.name: _plain(column.name, row.get(column.name)) for column in table.columns if column.name != "seq"}
-    return form if terms is None else form | {"terms": sorted([kind, value] for kind, value in terms)}
+    form: dict[str, Any] = dict.fromkeys(_names_of(table))
+    for name in form:
+        value = row.get(name)
+        if isinstance(value, bytes):
+            value = value.hex() if name in _HEXADECIMAL else value.decode()
+        form[name] = value
+    if terms is not None:
+        form["terms"] = sorted([kind, value] for kind, value in terms)
+    return form
 
 
 def entry_of(row: Row[Any]) -> Entry:
@@ -102,7 +110,6 @@ def entry_of(row: Row[Any]) -> Entry:
     return Entry(row.number, row.kind, row.ref, row.at, row.digest, row.hash)
 
 
-def _plain(name: str, value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.hex() if name in _HEXADECIMAL else value.decode()
-    return value
+@cache
+def _names_of(table: Table) -> tuple[str, ...]:
+    return tuple(column.name for column in table.columns if column.name != "seq")

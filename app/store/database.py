@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -50,18 +51,28 @@ class Database:
     def __init__(
         self,
         url: str,
-        committed: Callable[[Head], None] | None = None,
-        enqueued: Callable[[], None] | None = None,
+        committed: Callable[[Head], object] | None = None,
+        enqueued: Callable[[], object] | None = None,
         limits: Limits | None = None,
+        *,
+        at_once: bool = False,
     ) -> None:
-        """`limits` count for PostgreSQL alone."""
+        """`limits` count for PostgreSQL alone; `at_once` for SQLite, see `apart`."""
+        self._url = url
         self._committed = committed
         self._enqueued = enqueued
-        self.changed: Callable[[str, int], None] | None = None
+        self.changed: Callable[[str, int], object] | None = None
         self.embedded = url.startswith("sqlite")
-        self.engine: AsyncEngine = sqlite.engine(url) if self.embedded else postgres.engine(url, limits or Limits())
+        self.engine: AsyncEngine = sqlite.engine(url, at_once=at_once) if self.embedded else postgres.engine(url, limits or Limits())
         self._reader = sqlite.reader(self.engine) if self.embedded else postgres.reader(self.engine)
         self._writer = sqlite.writer(self.engine) if self.embedded else postgres.writer(self.engine)
+
+    def apart(self, tell: Callable[..., object]) -> Database:
+        """The embedded store by one connection of its own, each of whose calls holds up the thread: for a thread that does nothing else. What is to be told
+        of its transactions is given to `tell`: a function and what it takes."""
+        committed = None if self._committed is None else partial(tell, self._committed)
+        enqueued = None if self._enqueued is None else partial(tell, self._enqueued)
+        return Database(self._url, committed, enqueued, at_once=True)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:

@@ -16,7 +16,7 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.engine.model import CaseHistory, PastDecision
@@ -29,6 +29,7 @@ from app.store.decided import Before, CaseTaken, Earlier, Judged, NotRecorded, R
 from app.store.fair_queue import FairQueue
 from app.store.journal import Journal, Refused
 from app.store.journal_index import Case, Found
+from app.store.lane import Lane
 from app.store.locks import Lock
 from app.store.overrides import open_all
 from app.telemetry.meters import Meters
@@ -54,17 +55,19 @@ class Ledger:
     """
 
     def __init__(self, database: Database, journal: Journal, breaker: Breaker, meters: Meters | None = None) -> None:
-        self._database = database
         self._journal = journal
         self._breaker = breaker
         self._meters = meters or Meters()
         self._records: FairQueue[tuple[Record, asyncio.Future[Earlier | None]]] = FairQueue(lambda waiting: waiting[0].key.hospital)
         self._lookups: FairQueue[tuple[RequestKey, str, asyncio.Future[Before]]] = FairQueue(lambda waiting: waiting[0].hospital)
+        self._writing, self._reading = Lane(database, "surgate-write"), Lane(database, "surgate-read")
         self._tasks: list[asyncio.Task[None]] = []
         self._draining_since: float | None = None
 
     def start(self) -> None:
         """Begin to write and to read."""
+        self._writing.start()
+        self._reading.start()
         self._tasks = [asyncio.create_task(self._write_forever()), asyncio.create_task(self._read_forever())]
 
     async def stop(self) -> None:
@@ -72,6 +75,8 @@ class Ledger:
         self._lookups.put_nowait(None)
         self._records.put_nowait(None)
         await asyncio.gather(*self._tasks)
+        await self._reading.stop()
+        await self._writing.stop()
 
     @property
     def waiting(self) -> int:
@@ -126,10 +131,10 @@ class Ledger:
         """Keep a group in the database, or else in the journal. By record id: why one was not kept."""
         doubtful = False
         if self._breaker.closed and not await self._journal.holds():
-            commit = _Commit(self._database, records)
+            commit = _Commit(records)
             try:
                 with self._meters.commit(len(records), self._records.qsize):
-                    clashes = await self._breaker.reach(commit.run)
+                    clashes = await self._breaker.reach(partial(self._writing.run, commit.run))
             except Exception as error:  # noqa: BLE001 - whatever keeps it out of the database, it goes to the journal, and the drain tells more
                 commit.abandoned = doubtful = True
                 _log.warning("%d decisions are put into the journal: %s", len(records), type(error).__name__)
@@ -152,16 +157,10 @@ class Ledger:
         # The journal first: what is brought from it into the database between the two is found twice, and not never.
         found = await self._journal.find(keys, cases, recent=not self._breaker.closed)
         try:
-            return await self._breaker.reach(partial(self._read, sorted(keys), cases, found))
+            return await self._breaker.reach(partial(self._reading.run, partial(_read, sorted(keys), cases, found)))
         except StoreAway:
             found = await self._journal.find(keys, cases, recent=True)
             return _Known({key: kept.earlier for key, kept in found.earlier.items()}, _histories_of(found.recent, found), complete=False)
-
-    async def _read(self, keys: Sequence[RequestKey], cases: set[Case], found: Found) -> _Known:
-        async with self._database.read() as connection:
-            earlier = await _earlier(connection, keys)
-            recorded = await _of_cases(connection, cases)
-        return _Known(earlier | {key: kept.earlier for key, kept in found.earlier.items()}, _histories_of(recorded, found), complete=True)
 
 
 class _Known(NamedTuple):
@@ -182,18 +181,24 @@ class _Abandoned(Exception):
 class _Commit:
     """One group's transaction. It may hang for as long as it likes: when it was `abandoned` it is rolled back, unless the commit itself was under way."""
 
-    def __init__(self, database: Database, records: Sequence[Record]) -> None:
-        self._database = database
+    def __init__(self, records: Sequence[Record]) -> None:
         self._records = records
         self.abandoned = False
 
-    async def run(self) -> dict[str, Refused]:
+    async def run(self, database: Database) -> dict[str, Refused]:
         """The transaction."""
-        async with self._database.write(None) as connection:
+        async with database.write(None) as connection:
             clashes = await _write(connection, self._records)
             if self.abandoned:
                 raise _Abandoned
         return clashes
+
+
+async def _read(keys: Sequence[RequestKey], cases: set[Case], found: Found, database: Database) -> _Known:
+    async with database.read() as connection:
+        earlier = await _earlier(connection, keys)
+        recorded = await _of_cases(connection, cases)
+    return _Known(earlier | {key: kept.earlier for key, kept in found.earlier.items()}, _histories_of(recorded, found), complete=True)
 
 
 def _histories_of(recorded: Mapping[Case, Sequence[Judged]], found: Found) -> dict[Case, CaseHistory]:
@@ -278,11 +283,12 @@ async def _firsts(connection: AsyncConnection, keys: Sequence[RequestKey]) -> di
 
 
 async def _insert(connection: AsyncConnection, fresh: Sequence[Record]) -> None:
-    await bulk.insert(connection, tables.decisions, [_row(record) for record in fresh])
+    rows = {record.id: _row(record) for record in fresh}
+    await bulk.insert(connection, tables.decisions, list(rows.values()))
     await bulk.insert(connection, tables.decision_terms, [row for record in fresh for row in _term_rows(record)])
     for hospital in dict.fromkeys(record.key.hospital for record in fresh):
         mine = [record for record in fresh if record.key.hospital == hospital]
-        await chain.append(connection, hospital, [_link(record) for record in mine])
+        await chain.append(connection, hospital, [_link(record, rows[record.id]) for record in mine])
         await open_all(connection, hospital, [record.opening for record in mine if record.opening is not None])
 
 
@@ -298,12 +304,15 @@ async def _taken(connection: AsyncConnection, fresh: Sequence[Record]) -> set[st
 
 
 async def _owners(connection: AsyncConnection, cases: set[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """The patient of each case: that of its first decision."""
+    """The patient of each case that there is: that of its first decision."""
     table = tables.decisions
-    firsts = select(func.min(table.c.seq)).where(among(connection, (table.c.hospital, table.c.case_id), sorted(cases)))
-    firsts = firsts.group_by(table.c.hospital, table.c.case_id)
-    found = await connection.execute(select(table.c.hospital, table.c.case_id, table.c.patient_id).where(table.c.seq.in_(firsts)))
-    return {(row.hospital, row.case_id): row.patient_id for row in found}
+    asked = select(table.c.hospital, table.c.case_id, table.c.patient_id)
+    owners: dict[tuple[str, str], str] = {}
+    for row in await connection.execute(
+        asked.where(among(connection, (table.c.hospital, table.c.case_id), sorted(cases))).order_by(table.c.seq)
+    ):
+        owners.setdefault((row.hospital, row.case_id), row.patient_id)
+    return owners
 
 
 async def _earlier(connection: AsyncConnection, keys: Sequence[RequestKey]) -> dict[RequestKey, Earlier]:
@@ -363,8 +372,8 @@ def _row(record: Record) -> dict[str, object]:
     }
 
 
-def _link(record: Record) -> chain.Link:
-    return chain.Link("decision", record.id, record.at, chain.form_of(tables.decisions, _row(record), record.terms))
+def _link(record: Record, row: dict[str, object]) -> chain.Link:
+    return chain.Link("decision", record.id, record.at, chain.form_of(tables.decisions, row, record.terms))
 
 
 def _term_rows(record: Record) -> list[dict[str, object]]:

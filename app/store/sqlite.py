@@ -2,23 +2,62 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sqlite3
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar
 
+import aiosqlite
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import StaticPool
 
 BUSY_TIMEOUT_MS = 30_000
 """How long a writer waits for another process's transaction before it fails. A disk may stall for over ten seconds."""
 
 _WRITE = "surgate_write"
 
+_OURS = {"isolation_level": None}
+"""The driver's own transaction handling is off: BEGIN is ours, so that a writer takes its lock at once."""
 
-def engine(url: str) -> AsyncEngine:
-    """The pool of connections."""
-    made = create_async_engine(url, hide_parameters=True, pool_size=8, max_overflow=0, pool_timeout=30)
+_Made = TypeVar("_Made")
+
+
+def engine(url: str, *, at_once: bool = False) -> AsyncEngine:
+    """The pool of connections, each with a thread that its calls are handed to. `at_once`: one connection whose calls are made where they are asked for;
+    nothing else runs in that thread meanwhile."""
+    given: dict[str, Any] = {"pool_size": 8, "max_overflow": 0, "pool_timeout": 30, "connect_args": _OURS}
+    if at_once:
+        given = {"poolclass": StaticPool, "connect_args": _OURS | {"async_creator_fn": _at_once}}
+    made = create_async_engine(url, hide_parameters=True, **given)
     event.listen(made.sync_engine, "connect", _prepare)
     event.listen(made.sync_engine, "begin", _begin)
     return made
+
+
+class _AtOnce(aiosqlite.Connection):
+    """A connection of aiosqlite's without its thread."""
+
+    def __await__(self) -> Generator[Any, None, aiosqlite.Connection]:
+        return self._connect().__await__()
+
+    async def _connect(self) -> aiosqlite.Connection:
+        self._connection = self._connector()
+        return self
+
+    async def _execute(self, fn: Callable[..., _Made], *args: Any, **kwargs: Any) -> _Made:
+        return fn(*args, **kwargs)
+
+    async def close(self) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _at_once(database: str, **kwargs: Any) -> aiosqlite.Connection:
+    return _AtOnce(lambda: sqlite3.connect(database, **kwargs), iter_chunk_size=64)
 
 
 def reader(made: AsyncEngine) -> AsyncEngine:
@@ -32,8 +71,6 @@ def writer(made: AsyncEngine) -> AsyncEngine:
 
 
 def _prepare(connection: Any, _record: Any) -> None:
-    # The driver's own transaction handling is off: BEGIN is ours, so that a writer takes its lock at once.
-    connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in (
         "journal_mode=WAL",

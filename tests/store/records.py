@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -74,21 +74,24 @@ def an_opening(request_id: str) -> Opening:
 class Faulty(Database):
     """A database that can be made to fail, to hang, or to refuse."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self.failing = False
-        self.goes_on = asyncio.Event()
-        self.goes_on.set()
-        self.commits_hang = False
+    def __init__(self, url: str, faults: Faulty | None = None) -> None:
+        """`faults`: the database that it shares its faults with."""
+        super().__init__(url, at_once=faults is not None)
+        self._faults = faults or self
+        self._where = url
+        self.failing = self.hanging = self.commits_hang = False
         self.asked = 0
+
+    def apart(self, tell: Callable[..., object]) -> Database:
+        return Faulty(self._where, self)
 
     def hang(self) -> None:
         """From now on nothing is answered."""
-        self.goes_on.clear()
+        self.hanging = True
 
     def go_on(self) -> None:
         """What hung goes on."""
-        self.goes_on.set()
+        self.hanging = False
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -98,15 +101,17 @@ class Faulty(Database):
 
     @asynccontextmanager
     async def write(self, *given: Any) -> AsyncIterator[AsyncConnection]:
-        if not self.commits_hang:
+        if not self._faults.commits_hang:
             await self._fault()
         async with super().write(*given) as connection:
             yield connection
-        if self.commits_hang:
+        if self._faults.commits_hang:
             await self._fault()
 
     async def _fault(self) -> None:
-        self.asked += 1
-        if self.failing:
+        faults = self._faults
+        faults.asked += 1
+        if faults.failing:
             raise OperationalError("SELECT 1", {}, Exception("away"))
-        await self.goes_on.wait()
+        while faults.hanging:  # noqa: ASYNC110 - waited for in the loops of several threads
+            await asyncio.sleep(0.002)
