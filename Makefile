@@ -19,7 +19,7 @@ OUT ?=
 # Hospitals of 20,000 grants in the group that `make growth` measures: 500 make 10,000,000 grants and take half an hour more.
 HOSPITALS ?= 50
 
-.PHONY: help setup serve test lint types imports unit servers faults soak bench day lock clean growth
+.PHONY: help setup serve test lint types imports unit servers peers faults soak bench growth day lock clean
 help:
 	@echo "make serve   the gateway with the demo hospital on http://127.0.0.1:8080 (PORT=, VAR= move it)"
 	@echo "make setup   a virtual environment with the locked dependencies"
@@ -27,7 +27,8 @@ help:
 	@echo "make servers PostgreSQL and Redis for the tests, from the system's packages where they are missing"
 	@echo "make faults  everything killed, frozen and cut off under load, measured into docs/reliability.md"
 	@echo "make soak    grants flipped and checked on two nodes while Redis and workers are killed (SECONDS=3600)"
-	@echo "make bench   the engine against its peers, written to loadtests/RESULTS.md"
+	@echo "make peers   wrk and Cerbos's server for the benchmark, where they are missing"
+	@echo "make bench   engine and service against targets and peers, a quarter of an hour, written to loadtests/RESULTS.md"
 	@echo "make day     a day in a hospital as load, on a demo or on the deployment at URL= (docs/load.md)"
 	@echo "make growth  time and memory by what a hospital or a group holds, into docs/performance.md (HOSPITALS=50)"
 	@echo "make lock    renew the lock files after a change of pyproject.toml"
@@ -68,7 +69,10 @@ faults: $(READY) servers
 soak: $(READY) servers
 	$(BIN)/python -m loadtests.soak --seconds $(SECONDS)
 
-bench: $(READY)
+peers:
+	@tools/peers.sh
+
+bench: $(READY) servers peers
 	$(BIN)/python -m loadtests.bench
 
 day: $(READY)

@@ -12,16 +12,12 @@ missing=""
 has cc || missing="$missing gcc libc6-dev"
 [ -n "$missing" ] || exit 0
 
-if ! command -v apt-get >/dev/null 2>&1; then
-    echo "The tests need$missing: please install (PostgreSQL 15 or newer, Redis 7 or newer)." >&2
-    exit 1
-fi
-root=""
-[ "$(id -u)" -eq 0 ] || root="sudo"
-echo "installing$missing" >&2
 # Debian's package would make a cluster and start it.
-$root mkdir -p /etc/postgresql-common
-[ -e /etc/postgresql-common/createcluster.conf ] || echo "create_main_cluster = false" | $root tee /etc/postgresql-common/createcluster.conf >/dev/null
-$root env DEBIAN_FRONTEND=noninteractive apt-get update -q >/dev/null
+if command -v apt-get >/dev/null 2>&1; then
+    root=""
+    [ "$(id -u)" -eq 0 ] || root="sudo"
+    $root mkdir -p /etc/postgresql-common
+    [ -e /etc/postgresql-common/createcluster.conf ] || echo "create_main_cluster = false" | $root tee /etc/postgresql-common/createcluster.conf >/dev/null
+fi
 # shellcheck disable=SC2086 # a list of words
-$root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing >/dev/null
+exec "$(dirname "$0")/packages.sh" "The tests need PostgreSQL 15 or newer, Redis 7 or newer and a C compiler" $missing

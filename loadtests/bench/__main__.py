@@ -50,6 +50,7 @@ def main() -> None:
             sections += engine_sections(of_engine)
         if asked.only != "engine":
             of_service = service.measure(QUICK_SERVICE if asked.quick else service.Amount(), on, Path(folder), _tell)
+            where.append(", ".join(of_service.servers))
             targets += service_targets(of_service)
             sections += service_sections(of_service)
     text = "\n\n".join((HEAD, "\n".join(f"- {line}" for line in where), targets_table(targets), *sections)) + "\n"

@@ -58,6 +58,15 @@ class Built(NamedTuple):
     people: int
 
 
+class Described(NamedTuple):
+    """A contestant as the tables tell of it."""
+
+    name: str
+    given: str
+    does: str
+    every: int
+
+
 class Measured(NamedTuple):
     """Everything that goes into the tables. Latencies are by number of grants and by whether the order is allowed."""
 
@@ -65,7 +74,7 @@ class Measured(NamedTuple):
     built: Built
     paces: Mapping[str, Pace]
     latencies: Mapping[tuple[int, bool], Latency]
-    contestants: Sequence[Contestant]
+    contestants: Sequence[Described]
 
 
 class World(NamedTuple):
@@ -108,7 +117,7 @@ def measure(plan: Plan) -> Measured:
         latencies = order_latencies(made, plan)
     finally:
         gc.unfreeze()
-    return Measured(plan, built, paces, latencies, contestants)
+    return Measured(plan, built, paces, latencies, [Described(c.name, c.given, c.does, c.every) for c in contestants])
 
 
 def make_world(source: Hospital, hospital: CompiledHospital, grants: int, asked: int) -> World:

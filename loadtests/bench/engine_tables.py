@@ -55,9 +55,9 @@ def _peers(measured: Measured) -> str:
         [
             "## The peers' question in process: may this surgeon do this code?",
             "",
-            f"One question at a time, {plan.asked:,} per round ({fewer}, being slow) about surgeons all over the matrix of {plan.grants[-1]:,} grants: "
-            f"the half that is allowed, then the half that is denied; {plan.rounds} rounds. All gave the same answers to {plan.checked:,} questions "
-            "beforehand. Times are the process's own on its core.",
+            f"One question at a time, {plan.asked:,} per round ({fewer} of them, being slow) about surgeons all over the matrix of {plan.grants[-1]:,} grants: "
+            f"the half that is allowed, then the half that is denied; {plan.rounds} rounds. Their answers to {plan.checked:,} questions "
+            f"({fewer}) were seen to be right beforehand. Times are the process's own on its core.",
             "",
             table(
                 ("who", "answers/s", "µs each", "µs allowed", "µs denied", "answers/s against the best peer"),

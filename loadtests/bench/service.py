@@ -51,7 +51,7 @@ class Amount(NamedTuple):
 
 
 class Throughput(NamedTuple):
-    """Answers a second, and requests that failed in all rounds."""
+    """Answers of success a second, and requests that failed in all rounds."""
 
     rate: Spread
     failed: int
@@ -75,7 +75,7 @@ class Suspended(NamedTuple):
 
     subject: str
     rate: float
-    count: int
+    calls: int
     p50: float
     p99: float
     most: float
@@ -95,7 +95,8 @@ class Imported(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """Everything that goes into the tables. By subject's name: `closed`, `memory`. `bytes`: means of requests and answers, by subject."""
+    """Everything that goes into the tables. By subject's name: `closed`, `memory`. `bytes`: means of requests and answers, by subject. `servers`: the
+    databases with their versions."""
 
     amount: Amount
     closed: Mapping[str, Throughput]
@@ -106,6 +107,7 @@ class Measured(NamedTuple):
     ready: Spread
     subjects: Sequence[Subject]
     bytes: Mapping[str, tuple[float, float]]
+    servers: Sequence[str]
 
 
 class _World(NamedTuple):
@@ -147,6 +149,8 @@ def measure(amount: Amount, cores: Cores, folder: Path, tell: Tell) -> Measured:
     with postgres(folder / "postgres") as database, redis(folder / "redis") as cache:
         tell("PostgreSQL")
         database.execute(f"CREATE DATABASE {DATABASE}")
+        redis_version = next(line for line in cache.call("INFO", "server").splitlines() if line.startswith("redis_version:"))
+        servers = (f"PostgreSQL {database.execute('SHOW server_version')}", f"Redis {redis_version.partition(':')[2].strip()}")
         shared = seed(folder / "shared", one_hospital(amount.grants), database.url(DATABASE))
         tell("starts")
         ready = spread(_start(store, cores) for _ in range(amount.starts))
@@ -165,7 +169,7 @@ def measure(amount: Amount, cores: Cores, folder: Path, tell: Tell) -> Measured:
             tell(f"import: {name}")
             with serving(of, [cores.server], redis_url=redis_url) as deployment:
                 imported.append(_import(name, deployment, world, low, table, amount, cores))
-    return Measured(amount, closed, waits, suspended, imported, memory, ready, subjects, sizes)
+    return Measured(amount, closed, waits, suspended, imported, memory, ready, subjects, sizes, servers)
 
 
 def _world(amount: Amount, folder: Path) -> _World:

@@ -25,8 +25,8 @@ class Pushed(msgspec.Struct, frozen=True):
 
     @property
     def rate(self) -> float:
-        """Answers a second."""
-        return self.requests / self.microseconds * 1e6
+        """Answers of success a second."""
+        return (self.requests - self.refused) / self.microseconds * 1e6
 
     @property
     def failed(self) -> int:
@@ -51,7 +51,7 @@ def fresh_tag() -> str:
 def wrk() -> str:
     """Where wrk is."""
     found = shutil.which("wrk")
-    assert found is not None, "wrk is not installed: make bench"
+    assert found is not None, "wrk is not installed: make peers"
     return found
 
 
