@@ -13,11 +13,11 @@ from pathlib import Path
 
 from loadtests.bench import engine, service
 from loadtests.bench.engine_tables import engine_sections, engine_targets
-from loadtests.bench.machine import cores, pin, surroundings
 from loadtests.bench.service_tables import service_sections, service_targets
 from loadtests.bench.subjects import cerbos_version
 from loadtests.bench.targets import Target, targets_table
 from loadtests.bench.wrk import wrk_version
+from loadtests.machine import cores, pin, surroundings
 
 RESULTS = Path(__file__).parents[1] / "RESULTS.md"
 
@@ -43,7 +43,11 @@ def main() -> None:
     targets: list[Target] = []
     sections: list[str] = []
     with tempfile.TemporaryDirectory(prefix="surgate-bench-") as folder:
-        where = surroundings(on, Path(folder), () if asked.only == "engine" else (wrk_version(), cerbos_version()))
+        where = surroundings(
+            f"the server on core {on.server}, the load on core {on.load}",
+            Path(folder),
+            () if asked.only == "engine" else (wrk_version(), cerbos_version()),
+        )
         if asked.only != "service":
             of_engine = engine.measure(QUICK_ENGINE if asked.quick else engine.Plan())
             targets += engine_targets(of_engine)

@@ -97,11 +97,11 @@ def more_grants(of: Hospital, people: Sequence[Person], count: int) -> bytes:
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
-    left = count
+    left, each_department = count, worlds.ENTRIES // len(worlds.DEPARTMENTS)
     for person in surgeons:
         held = {grant.scope for grant in person.grants}
-        own = worlds.DEPARTMENTS.index(person.staff.department) * worlds.ENTRIES_EACH
-        entries = of.entries[own : own + worlds.ENTRIES_EACH]
+        own = worlds.DEPARTMENTS.index(person.staff.department) * each_department
+        entries = of.entries[own : own + each_department]
         free = [e.code for e in entries if not held & {e.code, e.item} and e.code not in technologies]
         for code in free[: min(each, left)]:
             writer.writerow((person.staff.staff, "code", code, "2025-03-01", "2028-02-29", "2026-03-01", "医务〔2026〕42号", "active"))

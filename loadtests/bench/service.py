@@ -17,11 +17,11 @@ from app.engine.model import Hospital, Person
 from loadtests import wire, worlds
 from loadtests.bench.engine import Disagreement
 from loadtests.bench.figures import Spread, percentile, spread
-from loadtests.bench.machine import Cores
 from loadtests.bench.office import Office, more_grants
 from loadtests.bench.subjects import Subject, Surgate, bare_echo, cerbos, cerbos_body
 from loadtests.bench.wrk import fresh_tag, push
 from loadtests.deployment import Deployment, Memory, Store, on_cores, one_hospital, seed, serving
+from loadtests.machine import Cores
 from loadtests.open_loop import Load, Plan, Ran
 from tests.servers import Postgres, Redis, postgres, redis
 

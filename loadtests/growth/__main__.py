@@ -10,11 +10,11 @@ from pathlib import Path
 
 import msgspec
 
-from loadtests.bench import surroundings
 from loadtests.growth import engine, group, plots, report, startup
 from loadtests.growth.figures import Figures, Measured, Series
 from loadtests.growth.group import Group, Load
 from loadtests.growth.plan import WHOLE, Axis, Plan
+from loadtests.machine import surroundings
 
 DOCS = Path(__file__).parents[2] / "docs"
 DOCUMENT, FOLDER = DOCS / "performance.md", DOCS / "performance"
@@ -29,9 +29,9 @@ ROOM_FOR_ALL, ROOM_FOR_SOME = 1.1, 0.2
 
 def measure(plan: Plan, groups: tuple[Group, ...], load: Load) -> Figures:
     """Everything, one after the other."""
-    where = surroundings("each point of the engine pinned to one of them")
     series = tuple(Series(axis.name, axis.label, axis.held, _points(plan, axis)) for axis in plan.axes)
     with tempfile.TemporaryDirectory() as folder:
+        where = surroundings("each point of the engine pinned to one of them", Path(folder))
         starts = tuple(startup.measure(Path(folder) / str(grants), grants, plan.starts) for grants in plan.startup_grants)
         seen = group.measure(Path(folder), groups, load)
     return Figures(tuple(where), series, starts, load, tuple(seen))

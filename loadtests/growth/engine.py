@@ -27,8 +27,9 @@ from app.engine.decide import decide
 from app.engine.model import Hospital, Order, Person, Verdict
 from app.store.hospitals import Itself, Loaded, Settings, Values
 from loadtests import worlds
-from loadtests.bench import Disagreement, pin_to_one_core
+from loadtests.bench.engine import Disagreement
 from loadtests.growth.plan import Plan, Point
+from loadtests.machine import cores, pin
 
 KINDS = ("allowed", "denied", "technology")
 """Orders that are timed: of a code that is no technology, allowed or not; and of one that is, allowed."""
@@ -154,5 +155,5 @@ def _times(asked: Sequence[Asked], expected: Verdict) -> list[int]:
 
 
 if __name__ == "__main__":
-    pin_to_one_core()
+    pin(cores().server)
     sys.stdout.buffer.write(msgspec.json.encode(measure(msgspec.json.decode(sys.stdin.buffer.read(), type=Task))))

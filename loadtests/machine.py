@@ -37,12 +37,12 @@ def pin(core: int) -> None:
     os.sched_setaffinity(0, {core})
 
 
-def surroundings(on: Cores, folder: Path, tools: Sequence[str]) -> list[str]:
-    """What the figures were measured on. `folder`: where the stores are. `tools`: programs with their versions."""
+def surroundings(use: str, folder: Path, tools: Sequence[str] = ()) -> list[str]:
+    """What the figures were measured on. `use`: who ran on which cores. `folder`: where the stores are. `tools`: programs with their versions."""
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     return [
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        f"{_processor()}, {os.cpu_count()} cores; the server on core {on.server}, the load on core {on.load}",
+        f"{_processor()}, {os.cpu_count()} cores; {use}",
         f"{platform.python_implementation()} {platform.python_version()} on {platform.system()} {platform.release()}; {libraries}",
         *([", ".join(tools)] if tools else []),
         f"the stores on a file system of type {_file_system(folder)}",
