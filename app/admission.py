@@ -26,14 +26,18 @@ from app.engine.model import Urgency
 from app.errors import Overloaded
 from app.telemetry.meters import Meters
 
-FEW = 64
-"""So many checks may be in hand however slow it goes: they fit into one commit, and a few clients may well wait for a disk that stalls."""
+FEW = 128
+"""Of so many checks, each rank's first line may be in hand however slow it goes: they fit into one commit, and a few clients may well wait for a
+disk that stalls."""
 
 MEASURED_FROM = 32
-"""Only while at least so many are in hand it is measured how fast they are finished: the time of a lone check is mostly that of its commit,
+"""Only from checks that came when so many were in hand it is told how fast they are finished: the time of a lone check is mostly that of its commit,
 which it would share."""
 
-MEASURE_SECONDS = 0.1
+WEIGHT = 1 / 16
+"""Of one check in what is known of all. They are finished in bursts, a commit's at once, so that neither the time from one to the next tells anything
+nor that to the first of a burst; each one's whole time does. After a stall two commits are enough to forget it."""
+
 FORGET_SECONDS = 10.0
 """What was measured longer ago says nothing of now."""
 
@@ -83,8 +87,6 @@ class Pace:
         self._clock = clock
         self._seconds = 0.0
         self._measured_at = -math.inf
-        self._began = clock()
-        self._finished = 0
         self.last = clock()
         """When the last one was finished, or when the first one came after none was there."""
 
@@ -92,28 +94,21 @@ class Pace:
         """0 where it was not measured lately."""
         return self._seconds if self._clock() - self._measured_at <= FORGET_SECONDS else 0.0
 
-    def began(self, in_hand: int) -> None:
-        """One was let in; so many are in hand now."""
+    def began(self, in_hand: int) -> float:
+        """One was let in, and so many are in hand now. The instant, for `finished`."""
+        now = self._clock()
         if in_hand == 1:
-            self.last = self._clock()
-        if in_hand == MEASURED_FROM:
-            self._restart(self._clock())
+            self.last = now
+        return now
 
-    def finished(self, in_hand: int) -> None:
-        """One was finished; so many are in hand still."""
+    def finished(self, began: float, in_hand: int) -> None:
+        """One that began then, as the last of so many in hand, was finished."""
         now = self.last = self._clock()
-        if in_hand < MEASURED_FROM:
-            self._restart(now)
-            return
-        self._finished += 1
-        if now - self._began >= MEASURE_SECONDS:
-            each = (now - self._began) / self._finished
-            self._seconds = (self.seconds_each() + each) / 2 if self.seconds_each() else each
+        if in_hand >= MEASURED_FROM:
+            each = (now - began) / in_hand
+            known = self.seconds_each()
+            self._seconds = known + WEIGHT * (each - known) if known else each
             self._measured_at = now
-            self._restart(now)
-
-    def _restart(self, now: float) -> None:
-        self._began, self._finished = now, 0
 
 
 class Admission:
@@ -138,7 +133,8 @@ class Admission:
         self._meters.admission_of(rank, admitted=True)
         self.in_hand += 1
         self._mine[hospital] += 1
-        self._pace.began(self.in_hand)
+        in_hand = self.in_hand
+        began = self._pace.began(in_hand)
         try:
             yield
         finally:
@@ -146,7 +142,7 @@ class Admission:
             self._mine[hospital] -= 1
             if not self._mine[hospital]:
                 del self._mine[hospital]
-            self._pace.finished(self.in_hand)
+            self._pace.finished(began, in_hand)
 
     def _has_room(self, rank: Rank, hospital: str) -> bool:
         lines = _LINES[rank]

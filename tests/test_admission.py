@@ -126,6 +126,22 @@ def test_few_are_let_in_however_slow_it_goes_and_their_time_is_not_measured() ->
     assert worker.fill(Rank.ELECTIVE) == 599
 
 
+def test_one_that_stalled_is_forgotten_after_two_commits_and_never_keeps_a_few_clients_out() -> None:
+    worker = Worker()
+
+    def commit(seconds: float) -> None:
+        assert [worker.takes(Rank.ELECTIVE) for _ in range(64)] == [True] * 64
+        worker.clock.now += seconds
+        worker.finish(64)
+
+    commit(1.0)
+    assert worker.fill(Rank.ELECTIVE) < 100, "it was slow just now"
+    worker.finish(len(worker.held))
+    for _ in range(2):
+        commit(0.02)
+    assert worker.fill(Rank.ELECTIVE) > 300
+
+
 def test_behind_a_store_that_stands_still_only_few_gather_but_emergencies() -> None:
     worker = Worker()
     assert worker.takes(Rank.ELECTIVE)
