@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Column, ColumnElement, CursorResult, Select, Text, bindparam, func, literal_column, select, tuple_
+from sqlalchemy import Column, CursorResult, Select, Text, bindparam, func, literal_column, select, true, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,30 +20,37 @@ class Among:
     uses its indexes.
     """
 
-    def __init__(self, columns: Sequence[Column[Any]], query: Callable[[ColumnElement[bool]], Select[Any]]) -> None:
-        """`query` is given the condition that the columns are among the values."""
+    def __init__(self, columns: Sequence[Column[Any]], query: Select[Any], order: Column[Any] | None = None) -> None:
+        """`query`: what is asked of the rows; `order`: the column that they come in the order of, one of those asked."""
         self._columns = columns
         self._query = query
+        self._order = order
         self._built: dict[str, Select[Any]] = {}
 
     async def ask(self, connection: AsyncConnection, values: Collection[Sequence[str]]) -> CursorResult[Any]:
-        """The rows. Each value has a text for each column."""
+        """The rows. Each value has a text for each column, and is there once."""
         dialect = connection.dialect.name
         query = self._built.get(dialect)
         if query is None:
-            rows = _rows_of_json(len(self._columns)) if dialect == "sqlite" else _rows_of_arrays(len(self._columns))
-            query = self._built[dialect] = self._query(tuple_(*self._columns).in_(rows))
+            query = self._built[dialect] = self._of_json() if dialect == "sqlite" else self._of_arrays()
         sent: dict[str, Any] = {_SENT: msgspec.json.encode(list(values)).decode()}
         if dialect != "sqlite":
             sent = {f"{_SENT}{place}": [value[place] for value in values] for place in range(len(self._columns))}
         found: CursorResult[Any] = await connection.execute(query, sent)
         return found
 
+    def _of_json(self) -> Select[Any]:
+        each = func.json_each(bindparam(_SENT, type_=Text)).table_valued("value")
+        rows = select(*(func.json_extract(each.c.value, literal_column(f"'$[{place}]'")) for place in range(len(self._columns))))
+        query = self._query.where(tuple_(*self._columns).in_(rows))
+        return query if self._order is None else query.order_by(self._order)
 
-def _rows_of_json(width: int) -> Select[Any]:
-    each = func.json_each(bindparam(_SENT, type_=Text)).table_valued("value")
-    return select(*(func.json_extract(each.c.value, literal_column(f"'$[{place}]'")) for place in range(width)))
-
-
-def _rows_of_arrays(width: int) -> Select[Any]:
-    return select(*(func.unnest(bindparam(f"{_SENT}{place}", type_=ARRAY(Text))) for place in range(width)))
+    def _of_arrays(self) -> Select[Any]:
+        """Each value is looked up by itself, whatever the planner thinks of the table: it plans once, when a month's table is new, and would go on
+        reading all of it from its beginning when it is not new any more. OFFSET keeps the look-up from being taken apart."""
+        names = [f"{_SENT}{place}" for place in range(len(self._columns))]
+        asked = select(*(func.unnest(bindparam(name, type_=ARRAY(Text))).label(name) for name in names)).subquery("asked")
+        same = (column == asked.c[name] for column, name in zip(self._columns, names, strict=True))
+        found = self._query.where(*same).offset(literal_column("0")).lateral("found")
+        query = select(*found.c).select_from(asked.join(found, true()))
+        return query if self._order is None else query.order_by(found.c[self._order.name])

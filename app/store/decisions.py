@@ -51,12 +51,12 @@ database, and would never be empty under load."""
 _D = tables.decisions.c
 _REQUEST = (_D.hospital, _D.client, _D.request_id)
 _CASE = (_D.hospital, _D.case_id)
-_EARLIER = Among(_REQUEST, lambda asked: select(*_REQUEST, _D.content, _D.answer).where(asked, _D.repeats.is_(None)))
-_COUNTED = Among(_REQUEST, lambda asked: select(*_REQUEST, _D.content, _D.answer).where(asked, _D.repeats == _D.id))
-_FIRSTS = Among(_REQUEST, lambda asked: select(*_REQUEST, _D.id).where(asked, _D.repeats.is_(None)))
-_THERE = Among((_D.id,), lambda asked: select(_D.id).where(asked))
-_CASES = Among(_CASE, lambda asked: select(*_CASE, _D.id, _D.at, _D.patient_id, _D.past).where(asked).order_by(_D.seq))
-_OWNERS = Among(_CASE, lambda asked: select(*_CASE, _D.patient_id).where(asked).order_by(_D.seq))
+_EARLIER = Among(_REQUEST, select(*_REQUEST, _D.content, _D.answer).where(_D.repeats.is_(None)))
+_COUNTED = Among(_REQUEST, select(*_REQUEST, _D.content, _D.answer).where(_D.repeats == _D.id))
+_FIRSTS = Among(_REQUEST, select(*_REQUEST, _D.id).where(_D.repeats.is_(None)))
+_THERE = Among((_D.id,), select(_D.id))
+_CASES = Among(_CASE, select(*_CASE, _D.seq, _D.id, _D.at, _D.patient_id, _D.past), order=_D.seq)
+_OWNERS = Among(_CASE, select(*_CASE, _D.seq, _D.patient_id), order=_D.seq)
 
 
 class Ledger:

@@ -29,6 +29,8 @@ def engine(url: str, limits: Limits) -> AsyncEngine:
         "lock_timeout": _milliseconds(limits.lock),
         # A worker that was frozen in the middle of a transaction holds its locks no longer than that.
         "idle_in_transaction_session_timeout": _milliseconds(limits.idle_in_transaction),
+        # A plan is kept for as long as nobody analyses the table: one made when a month's table was empty reads all of it when it is full.
+        "plan_cache_mode": "force_custom_plan",
         "jit": "off",  # compiling costs more than our small statements take
         "synchronous_commit": "on",
         "timezone": "UTC",

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 )
 async def test_rows_are_found_by_any_number_of_values(gateway: Gateway, values: list[tuple[str, str]], found: list[str]) -> None:
     table = tables.staff
-    asked = Among((table.c.hospital, table.c.staff), lambda among: select(table.c.staff).where(among).order_by(table.c.staff))
+    asked = Among((table.c.hospital, table.c.staff), select(table.c.staff), order=table.c.staff)
     async with gateway.database.read() as connection:
         for _ in range(2):  # what was built is asked again
             assert list((await asked.ask(connection, values)).scalars()) == found
