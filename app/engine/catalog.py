@@ -219,6 +219,8 @@ class Catalog:
         if not (procedure.service or procedure.item or procedure.name or child):
             return ready
         row, remaining = self.rows[code], ready.entries
+        if len(remaining) == 1 and not child and _agrees(remaining[0], procedure):
+            return ready
         kept, passed_over = _narrow(remaining, procedure)
         if child:
             kept += _narrow(self._paediatric(row, remaining), procedure)[0]
@@ -370,6 +372,15 @@ def _narrow(entries: tuple[CatalogEntry, ...], procedure: Procedure) -> tuple[tu
         elif len(matching) < len(entries):
             kept = tuple(e for e in kept if e in matching)
     return kept or entries, tuple(passed_over)
+
+
+def _agrees(entry: CatalogEntry, procedure: Procedure) -> bool:
+    """Whether every selector that was sent is the entry's."""
+    return (
+        (not procedure.service or entry.entry.service == procedure.service)
+        and (not procedure.item or entry.entry.item == procedure.item)
+        and (not procedure.name or entry.name_key == normalize_name(procedure.name))
+    )
 
 
 def _matching(entries: tuple[CatalogEntry, ...], procedure: Procedure) -> Iterable[tuple[str, tuple[CatalogEntry, ...]]]:

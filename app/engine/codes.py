@@ -45,6 +45,7 @@ def is_blank(text: str) -> bool:
     return not (text.strip() if text.isascii() else normalize_text(text))
 
 
+@lru_cache(maxsize=CACHED_TEXTS)
 def normalize_name(text: str) -> str:
     """The form in which procedure names are compared: no blanks, no width, one bracket style, no trailing `#`, no case."""
     return _BLANKS.sub("", unicodedata.normalize("NFKC", text)).translate(_BRACKETS).rstrip("#").casefold()
