@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ STATEMENTS = Counter(
     * 6,  # before: earlier answers, cases; in the transaction: earlier answers, cases begun meanwhile, the chain's head and its archive's
     INSERT=GROUPS * 3,  # decisions, what they are found by, the chain
 )
-CALLS_OF_A_DECISION = 200
+CALLS_OF_A_DECISION = 75
+"""Of the median of typical orders; one of a technology takes twice as many."""
 
 
 async def test_a_thousand_checks_at_once_are_four_commits(gateway: Gateway, keys: dict[str, str]) -> None:
@@ -81,8 +83,9 @@ def test_a_typical_order_is_few_calls() -> None:
     typical = worlds.typical_orders([question for question in worlds.questions(source, held, 40) if question.allowed], 4000)
     for one in typical:
         assert decide(one, hospital, matrix, None, worlds.NOW).decision is Verdict.ALLOW  # once: what is remembered of a code is made now
-    for one in typical:
-        assert _calls(lambda one=one: decide(one, hospital, matrix, None, worlds.NOW)) <= CALLS_OF_A_DECISION  # type: ignore[misc]
+    calls = sorted(_calls(partial(decide, one, hospital, matrix, None, worlds.NOW)) for one in typical)
+    assert calls[len(calls) // 2] <= CALLS_OF_A_DECISION, calls
+    assert calls[-1] <= 3 * CALLS_OF_A_DECISION, calls
 
 
 async def _check(gateway: Gateway, keys: dict[str, str], count: int) -> None:

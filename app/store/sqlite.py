@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any, TypeVar
 
 import aiosqlite
@@ -13,6 +14,9 @@ from sqlalchemy.pool import StaticPool
 
 BUSY_TIMEOUT_MS = 30_000
 """How long a writer waits for another process's transaction before it fails. A disk may stall for over ten seconds."""
+
+CACHE_KIB, POOLED_CACHE_KIB = 65_536, 16_384
+"""Pages that a connection keeps: one of the two that checks go by, and each of the pool, of which there are eight."""
 
 _WRITE = "surgate_write"
 
@@ -29,7 +33,7 @@ def engine(url: str, *, at_once: bool = False) -> AsyncEngine:
     if at_once:
         given = {"poolclass": StaticPool, "connect_args": _OURS | {"async_creator_fn": _at_once}}
     made = create_async_engine(url, hide_parameters=True, **given)
-    event.listen(made.sync_engine, "connect", _prepare)
+    event.listen(made.sync_engine, "connect", partial(_prepare, CACHE_KIB if at_once else POOLED_CACHE_KIB))
     event.listen(made.sync_engine, "begin", _begin)
     return made
 
@@ -70,14 +74,14 @@ def writer(made: AsyncEngine) -> AsyncEngine:
     return made.execution_options(**{_WRITE: True})
 
 
-def _prepare(connection: Any, _record: Any) -> None:
+def _prepare(cache_kib: int, connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     for pragma in (
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
         f"busy_timeout={BUSY_TIMEOUT_MS}",
-        "cache_size=-65536",
+        f"cache_size=-{cache_kib}",
         "temp_store=MEMORY",
     ):
         cursor.execute(f"PRAGMA {pragma}")

@@ -8,6 +8,7 @@ import errno
 import math
 import os
 import shutil
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from sqlalchemy.exc import OperationalError
 from app.main import Gateway
 from app.settings import Settings
 from app.store import journal_file, tables
+from app.store.database import Database
 from tests.service.conftest import Template, bearer
 from tests.service.orders import order
 from tests.service.reviews import emergency
@@ -60,19 +62,19 @@ async def outage(gateway: Gateway, request: pytest.FixtureRequest, monkeypatch: 
     """The database fails, or hangs, until this is undone. What the worker holds of the matrix is not the matter here."""
     monkeypatch.setattr(gateway.live, "_trusted_until", math.inf)
 
-    over = asyncio.Event()
+    over = threading.Event()
 
     @asynccontextmanager
     async def away(*_: Any) -> AsyncIterator[None]:
-        if request.param == "hangs":
-            await over.wait()
+        while request.param == "hangs" and not over.is_set():  # noqa: ASYNC110 - waited for in the loops of several threads
+            await asyncio.sleep(0.002)
         if request.param in ("fails", "hangs"):
             raise OperationalError("SELECT 1", {}, Exception("away"))
         yield
 
     patched = pytest.MonkeyPatch()
-    patched.setattr(gateway.database, "read", away)
-    patched.setattr(gateway.database, "write", away)
+    patched.setattr(Database, "read", away)
+    patched.setattr(Database, "write", away)
 
     def end() -> None:
         patched.undo()
