@@ -42,7 +42,7 @@ GROUPS = 4
 STATEMENTS = Counter(
     SELECT=GROUPS
     * 6,  # before: earlier answers, cases; in the transaction: earlier answers, cases begun meanwhile, the chain's head and its archive's
-    INSERT=GROUPS * 3,  # decisions, what they are found by, the chain
+    INSERT=GROUPS * 8,  # decisions, what they are found by, the chain: each in pieces of powers of two
 )
 CALLS_OF_A_DECISION = 75
 """Of the median of typical orders; one of a technology takes twice as many."""

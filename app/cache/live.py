@@ -30,6 +30,7 @@ from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.cache.changed import Changed
+from app.cache.garbage import settle, uncollected
 from app.cache.relay import Relay
 from app.cache.snapshot import Held, HeldHospital, Index, Snapshot, Unusable
 from app.engine.hospital import CompiledHospital
@@ -325,8 +326,9 @@ class Live:
             await self._read_in(code)  # the database came back meanwhile
 
     async def _read_in(self, code: str) -> None:
-        while not await self._put(code, await self._read_whole(code)):
-            pass
+        with uncollected():
+            while not await self._put(code, await self._read_whole(code)):
+                pass
 
     async def _read_whole(self, code: str) -> _Read:
         """A hospital from Redis, where that has it as the database does, otherwise from the database."""
@@ -400,6 +402,7 @@ class Live:
         it until the judgement is made."""
         self.hospitals[code] = live
         self._make_room()
+        settle()
 
     def _make_room(self) -> None:
         held = sum(live.grants for live in self.hospitals.values())

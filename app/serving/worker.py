@@ -6,6 +6,7 @@ The worker says on the lifeline that it is ready, and stops when the lifeline en
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -27,6 +28,10 @@ READY = b"ready"
 SWITCH_SECONDS = 0.0005
 """How long a thread that works on a file may hold up the loop whenever this wants to go on, which it does ten times for one check. By the
 interpreter's default of 5 ms half of all checks took more than 95 ms while a file was imported, by this one more than 22."""
+
+COLLECT_AFTER = 20_000
+"""Objects that are made, beyond those that are let go, before cycles are looked for: a few hundred checks' at once. What is looked at is young; see
+`cache.garbage`."""
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than what clients and proxies keep idle connections for, so that it is they who close them and no request crosses a close."""
@@ -80,6 +85,7 @@ def main(listener: int, lifeline: int, slot: int) -> None:
     """Serve until told to stop."""
     settings = read_settings(dict(os.environ))
     sys.setswitchinterval(SWITCH_SECONDS)
+    gc.set_threshold(COLLECT_AFTER)
     configure(settings.log_level, slot)
     meters = Meters(Memory(settings.metrics_folder, slot))
     gateway = Gateway(settings, meters, shared_metrics=settings.metrics_folder, logs=True)
