@@ -30,7 +30,7 @@ from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.cache.changed import Changed
-from app.cache.garbage import settle, uncollected
+from app.cache.garbage import settle, unsettle
 from app.cache.relay import Relay
 from app.cache.snapshot import Held, HeldHospital, Index, Snapshot, Unusable
 from app.engine.hospital import CompiledHospital
@@ -242,6 +242,7 @@ class Live:
             await settled(self._renewing, STOP_SECONDS)
         self._thread.shutdown(wait=False)
         self._filler.shutdown(wait=False)
+        unsettle()
         self._trusted_until = 0.0
         try:
             await within(STOP_SECONDS, self._sign_off())
@@ -326,9 +327,8 @@ class Live:
             await self._read_in(code)  # the database came back meanwhile
 
     async def _read_in(self, code: str) -> None:
-        with uncollected():
-            while not await self._put(code, await self._read_whole(code)):
-                pass
+        while not await self._put(code, await self._read_whole(code)):
+            pass
 
     async def _read_whole(self, code: str) -> _Read:
         """A hospital from Redis, where that has it as the database does, otherwise from the database."""
@@ -402,7 +402,7 @@ class Live:
         it until the judgement is made."""
         self.hospitals[code] = live
         self._make_room()
-        settle()
+        settle(live.grants)
 
     def _make_room(self) -> None:
         held = sum(live.grants for live in self.hospitals.values())

@@ -37,7 +37,8 @@ async def going(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[asyncio.Event]
     write = decisions._write
 
     async def waits(connection: AsyncConnection, group: Sequence[decided.Record]) -> Any:
-        await goes.wait()
+        while not goes.is_set():  # noqa: ASYNC110 - it is set in another loop's thread, whom that does not wake
+            await asyncio.sleep(0.002)
         return await write(connection, group)
 
     monkeypatch.setattr(decisions, "_write", waits)
