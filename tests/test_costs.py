@@ -93,7 +93,7 @@ async def _check(gateway: Gateway, keys: dict[str, str], count: int) -> None:
     key = gateway.guard.known(f"Bearer {keys['his']}")
     assert isinstance(key, Key)
     # None is refused for being expected to wait too long: how fast this machine is does not matter here.
-    gateway.admission._in_time = lambda _lines: math.inf  # type: ignore[method-assign]
+    gateway.admission._in_time = lambda lines: math.inf  # type: ignore[method-assign]
     bodies = [json.dumps(order()).encode() for _ in range(count)]
     answers = await asyncio.gather(*(gateway.authorizer.check(body, key) for body in bodies))
     assert all(b'"decision":"allow"' in answer for answer in answers)
