@@ -118,33 +118,41 @@ class Gateway:
         else:
             await self.app(scope, receive, send)
 
+    async def _start(self) -> None:
+        await self.live.start()
+        self.keeper.start()
+        await self.journal.open()
+        self.ledger.start()
+        self.drain.start()
+        self.deliverer.start()
+        self.watch.start()
+        self.upkeep.start()
+        await self.sealer.start()
+
+    async def _stop(self) -> None:
+        await self.feed.stop()
+        await self.upkeep.stop()
+        await self.keeper.stop()
+        await self.watch.stop()
+        await self.ledger.stop()
+        await self.drain.stop()
+        await self.breaker.stop()
+        await self.journal.close()
+        await self.deliverer.stop()
+        await self.live.stop()
+        await self.sealer.stop()
+        await self.database.close()
+        if self.access_log is not None:
+            self.access_log.flush()
+
     def _app(self) -> FastAPI:
         @asynccontextmanager
         async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-            await self.live.start()
-            self.keeper.start()
-            await self.journal.open()
-            self.ledger.start()
-            self.drain.start()
-            self.deliverer.start()
-            self.watch.start()
-            self.upkeep.start()
-            await self.sealer.start()
-            yield
-            await self.feed.stop()
-            await self.upkeep.stop()
-            await self.keeper.stop()
-            await self.watch.stop()
-            await self.ledger.stop()
-            await self.drain.stop()
-            await self.breaker.stop()
-            await self.journal.close()
-            await self.deliverer.stop()
-            await self.live.stop()
-            await self.sealer.stop()
-            await self.database.close()
-            if self.access_log is not None:
-                self.access_log.flush()
+            await self._start()
+            try:
+                yield
+            finally:
+                await self._stop()
 
         app = FastAPI(title="Surgate", version=ENGINE_VERSION, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
         app.state.gateway = self

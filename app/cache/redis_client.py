@@ -127,6 +127,9 @@ class Way:
             self._again_at = time.monotonic() + self._pause
             self.lost(error)
             raise Away from error
+        finally:
+            if self._closed:
+                await self._client.aclose()  # it may have been connecting when every connection was closed
         self._pause = 0.0
         return answer
 

@@ -33,8 +33,10 @@ class Among:
         query = self._built.get(dialect)
         if query is None:
             query = self._built[dialect] = self._of_json() if dialect == "sqlite" else self._of_arrays()
-        sent: dict[str, Any] = {_SENT: msgspec.json.encode(list(values)).decode()}
-        if dialect != "sqlite":
+        sent: dict[str, Any]
+        if dialect == "sqlite":
+            sent = {_SENT: msgspec.json.encode(list(values)).decode()}
+        else:
             sent = {f"{_SENT}{place}": [value[place] for value in values] for place in range(len(self._columns))}
         found: CursorResult[Any] = await connection.execute(query, sent)
         return found
@@ -46,8 +48,8 @@ class Among:
         return query if self._order is None else query.order_by(self._order)
 
     def _of_arrays(self) -> Select[Any]:
-        """Each value is looked up by itself, whatever the planner thinks of the table: it plans once, when a month's table is new, and would go on
-        reading all of it from its beginning when it is not new any more. OFFSET keeps the look-up from being taken apart."""
+        """Each value is looked up by itself: of a month's table that was never analysed the planner knows so little that it would join all of it with
+        the values. OFFSET keeps the look-up from being taken apart."""
         names = [f"{_SENT}{place}" for place in range(len(self._columns))]
         asked = select(*(func.unnest(bindparam(name, type_=ARRAY(Text))).label(name) for name in names)).subquery("asked")
         same = (column == asked.c[name] for column, name in zip(self._columns, names, strict=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -94,14 +94,19 @@ class Database:
         `prepare` is called before, without the lock: what it puts into temporary tables of the connection is at hand in the transaction and gone
         afterwards.
         """
-        async with (self.engine if prepare is not None else self._writer).connect() as connection:
+        async with AsyncExitStack() as held:
+            if prepare is None:
+                # Before the connection: who waits for a long transaction must not keep the readers' connections meanwhile.
+                await held.enter_async_context(self.turn())
+            connection = await held.enter_async_context((self.engine if prepare is not None else self._writer).connect())
             noted = connection.info[_NOTED] = _Noted()
             try:
                 if prepare is not None:
                     async with connection.begin():
                         await prepare(connection)
                     connection = await connection.execution_options(**self._writer.get_execution_options())
-                async with self.turn(), connection.begin():
+                    await held.enter_async_context(self.turn())
+                async with connection.begin():
                     locks.begin(connection)
                     if lock is not None:
                         await locks.take(connection, locks.Lock.OFFICE, [lock])

@@ -59,10 +59,17 @@ class Lane:
             return
         own, loop, thread = self._own, self._loop, self._thread
         self._own = None
-        closing = asyncio.run_coroutine_threadsafe(own.close(), loop)
+        closing = asyncio.run_coroutine_threadsafe(_end(own), loop)
         if not await settled(asyncio.wrap_future(closing), STOP_SECONDS):
             _log.error("%s: the disk does not answer, the thread is left behind", self._name)
             return
         loop.call_soon_threadsafe(loop.stop)
         await asyncio.get_running_loop().run_in_executor(None, thread.join)
         loop.close()
+
+
+async def _end(own: Database) -> None:
+    """Close the way when everything that was begun on it has ended, so that nothing opens it again."""
+    if begun := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(begun)
+    await own.close()

@@ -25,6 +25,9 @@ pytestmark = pytest.mark.anyio
 TURNS = 200
 """How often the loop goes round before something that waits for a lock is taken to wait."""
 
+GIVE_UP_SECONDS = 20.0
+"""So that a test which would wait for ever fails: less than the pool's own patience."""
+
 
 @pytest.fixture
 async def database(settings: Settings) -> AsyncIterator[Database]:
@@ -99,6 +102,22 @@ async def test_of_two_who_change_the_same_hospital_one_waits(database: Database)
     assert order_of_events.index("done") < order_of_events.index("wahh")
     if not database.embedded:
         assert order_of_events[0] == "other", "one hospital's work must not hold up another's"
+
+
+async def test_writers_that_wait_leave_the_readers_their_connections(database: Database) -> None:
+    if not database.embedded:
+        pytest.skip("PostgreSQL's writers wait in the server, for as long as its time-outs allow")
+
+    async def write() -> None:
+        async with database.write("wahh"):
+            pass
+
+    async with database.write("wahh"):
+        waiting = [asyncio.create_task(write()) for _ in range(20)]
+        await _turns()
+        async with asyncio.timeout(GIVE_UP_SECONDS), database.read() as connection:
+            assert (await connection.execute(select(func.count()).select_from(tables.hospitals))).scalar() == 2
+    await asyncio.gather(*waiting)
 
 
 async def test_one_request_sent_to_two_workers_at_once_is_one_decision(gateway: Gateway, settings: Settings, keys: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -15,11 +16,14 @@ from sqlalchemy import select
 from app.store import decisions as decisions_module
 from app.store import tables
 from app.store.breaker import Breaker
+from app.store.database import Database
 from app.store.decided import Before, CaseTaken, Earlier, NotRecorded, Record
 from app.store.decisions import Ledger
 from app.store.journal import Journal, refused_files, segments
 from app.store.journal_drain import Busy, Drain
 from app.store.journal_file import JournalFile, Kind, framed
+from app.store.lane import Lane
+from app.store.sqlite import _AtOnce
 from tests.service.conftest import store_template, template
 from tests.store.records import HOSPITAL, Faulty, a_record, an_opening
 
@@ -28,6 +32,8 @@ __all__ = ["store_template", "template"]
 pytestmark = pytest.mark.anyio
 
 REACH = 0.2
+GIVE_UP_SECONDS = 60.0
+"""So that a test which would wait for ever fails."""
 
 
 @pytest.fixture
@@ -210,6 +216,25 @@ async def test_a_transaction_that_was_given_up_leaves_nothing(worker: Worker, si
     await worker.drain.run()
     assert await worker.rows() == ["d-R1"]
     assert await worker.rows("repeats") == [None]
+
+
+async def test_what_was_begun_on_a_lane_ends_before_it_is_closed(worker: Worker) -> None:
+    async def count(database: Database) -> int:
+        async with database.read() as connection:
+            return len((await connection.execute(select(tables.decisions.c.id))).all())
+
+    lane = Lane(worker.database, "test", writes=False)
+    lane.start()
+    worker.database.hang()
+    asked = asyncio.create_task(lane.run(count))
+    await _until(lambda: worker.database.asked > 0)
+    stopping = asyncio.create_task(lane.stop())
+    await asyncio.sleep(0.05)
+    worker.database.go_on()
+    async with asyncio.timeout(GIVE_UP_SECONDS):
+        assert await asked == 0
+        await stopping
+    assert not [one for one in gc.get_objects() if isinstance(one, _AtOnce) and one._connection is not None]
 
 
 async def test_a_case_that_nobody_here_knows_has_no_history(worker: Worker) -> None:
