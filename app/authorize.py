@@ -20,7 +20,8 @@ from uuid_utils import uuid7
 
 from app.admission import Admission, Rank, Turns, rank_of
 from app.api.orders import decode_order
-from app.cache.live import Live, LiveHospital
+from app.cache.live import Live
+from app.cache.live_hospital import LiveHospital
 from app.engine.decide import OtherPatient, decide
 from app.engine.history import past_decision
 from app.engine.model import Decision, Message, Order, Urgency, Verdict

@@ -27,6 +27,7 @@ from tests.fleet import Fleet, fleet, prepare
 from tests.served import Reply, Served, call
 
 ORDER: dict[str, Any] = json.loads((Path(__file__).parents[1] / "docs" / "example-order.json").read_text(encoding="utf-8"))
+PACKS = Path(__file__).parents[1] / "packs"
 BECAUSE = {"reason": "并发症率复核", "by": "900001"}
 CHECKERS_PER_NODE = 3
 CHECKS_PER_CONNECTION = 50
@@ -38,11 +39,21 @@ TELL_SECONDS = 60.0
 _numbers = itertools.count()
 
 
-class Switch(NamedTuple):
-    """Something that allows an order while it is on: where it is turned off and on."""
+class Turn(NamedTuple):
+    """A call that turns something off or on. `again`: one that was done already is refused with 409, when it is in force; otherwise 409 says that it
+    was not done, and the same once more is answered 200."""
 
-    off: str
-    on: str
+    path: str
+    body: bytes = json.dumps(BECAUSE).encode()
+    content_type: str = "application/json"
+    again: bool = True
+
+
+class Switch(NamedTuple):
+    """Something that allows an order while it is on: how it is turned off and on."""
+
+    off: Turn
+    on: Turn
     operator: str
     code: str
     department: str
@@ -131,17 +142,16 @@ class Soak:
         while not self._stop.is_set() and self._seen[switch] < phase:
             time.sleep(0.005)
 
-    def _turn(self, node: Served, path: str) -> bool:
-        """Whether it was answered 200. A call that found its worker dead is asked again; then it may have been done already, which is refused with 409
-        after it is in force."""
+    def _turn(self, node: Served, turn: Turn) -> bool:
+        """Whether it was done. A call that found its worker dead is asked again; then it may have been done already."""
         while not self._stop.is_set():
             try:
-                reply = node.call("POST", path, self._deployment.keys["medical_affairs"], BECAUSE)
+                reply = node.call("POST", turn.path, self._deployment.keys["medical_affairs"], turn.body, content_type=turn.content_type)
             except (OSError, http.client.HTTPException):
                 continue
-            if reply.status in (200, 409):
+            if reply.status == 200 or (reply.status == 409 and turn.again):
                 return True
-            assert reply.status == 503, reply.body
+            assert reply.status in (409, 503), reply.body
             time.sleep(0.05)
         return False
 
@@ -180,7 +190,7 @@ class Soak:
                 allowed = reply.json["decision"] == "allow"
                 if allowed and not before.allowed:
                     counts.violations += 1
-                    counts.first_violation = counts.first_violation or {"switch": switch._asdict(), "answer": reply.json}
+                    counts.first_violation = counts.first_violation or {"switch": switch.off.path, "answer": reply.json}
                 counts.wrong_denials += not allowed and before.allowed
 
     def _break(self) -> None:
@@ -199,14 +209,22 @@ class Soak:
 
 
 def switches_of(deployment: Fleet) -> list[Switch]:
-    """Grants, a person and a technology of the demo hospital that can be turned off and on."""
+    """A grant, a person, a technology and an entry of the catalog of the demo hospital that can be turned off and on; after the last one, which is an
+    import, workers read all of the hospital again."""
     gateway, key = deployment.nodes[0].gateway, deployment.keys["medical_affairs"]
     (grant,) = gateway.call("GET", "/v1/grants?staff=100302&scope=35.71001", key).json["items"]
     return [
-        Switch(f"/v1/grants/{grant['id']}/suspend", f"/v1/grants/{grant['id']}/resume", "100302", "35.71001", "胸心外科"),
-        Switch("/v1/staff/100007/suspend", "/v1/staff/100007/resume", "100007", "38.45008", "胸心外科"),
-        Switch("/v1/technologies/G09/stop", "/v1/technologies/G09/resume", "100002", "37.6600x001", "小儿外科"),
+        Switch(Turn(f"/v1/grants/{grant['id']}/suspend"), Turn(f"/v1/grants/{grant['id']}/resume"), "100302", "35.71001", "胸心外科"),
+        Switch(Turn("/v1/staff/100007/suspend"), Turn("/v1/staff/100007/resume"), "100007", "38.45008", "胸心外科"),
+        Switch(Turn("/v1/technologies/G09/stop"), Turn("/v1/technologies/G09/resume"), "100002", "37.6600x001", "小儿外科"),
+        Switch(_catalog_without("35.42002"), _catalog_without(), "100302", "35.42002", "胸心外科"),
     ]
+
+
+def _catalog_without(*codes: str) -> Turn:
+    rows = (PACKS / "wahh" / "catalog.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = "".join(row for row in rows if row.partition(",")[0] not in codes)
+    return Turn(f"/v1/imports/catalog?mode=replace&confirm=true&by={BECAUSE['by']}", kept.encode(), "text/csv", again=False)
 
 
 def _close(connection: http.client.HTTPConnection | None) -> None:

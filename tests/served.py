@@ -150,7 +150,7 @@ def call(connection: http.client.HTTPConnection, method: str, path: str, key: st
     if key is not None:
         sent["Authorization"] = f"Bearer {key}"
     if body is not None:
-        sent["Content-Type"] = "application/json"
+        sent.setdefault("content-type", "application/json")
     content = body if isinstance(body, bytes | None) else json.dumps(body, ensure_ascii=False).encode()
     connection.request(method, path, content, sent)
     answer = connection.getresponse()

@@ -13,7 +13,7 @@ from msgspec.structs import asdict
 
 from app.api.http import acting_person
 from app.api.office import By
-from app.cache.live import LiveHospital
+from app.cache.live_hospital import LiveHospital
 from app.engine.codes import normalize_text
 from app.engine.model import Instant, Text, Value
 from app.errors import BadInput, FieldError

@@ -7,7 +7,8 @@ because the process was frozen or the store did not answer, the worker looks at 
 A hospital comes into memory when it is first asked for, from Redis where that has it as the database does, otherwise from the database; it leaves
 when others need the room. One of 400,000 grants takes seconds to read and to compile. It is read piece by piece and compiled in a thread, and what is
 finished is put in the place of what was, so that no check ever sees half of a change. A change of some people is applied before the worker says that
-it honours it; a change of everything puts the hospital out of memory, and only checks of that hospital wait until it is there again.
+it honours it. While all of a hospital is read again, checks go on by what was, and who changed it waits; where something else changes meanwhile, the
+hospital is put out of memory, and its checks wait until it is there again.
 
 Where the database cannot be reached, what is in memory goes on to be judged by, and what a worker that starts then finds in the snapshot: each
 answer says so (`degraded`) and since when nothing is known (`as_of`). After some hours there is no matrix any more.
@@ -17,28 +18,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
-import msgspec
-from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.cache.changed import Changed
 from app.cache.garbage import settle, unsettle
+from app.cache.lease import Lease
+from app.cache.live_hospital import LiveHospital
 from app.cache.relay import Relay
-from app.cache.snapshot import Held, HeldHospital, Index, Snapshot, Unusable
-from app.engine.hospital import CompiledHospital
-from app.engine.matrix import Matrix
-from app.engine.model import Hospital, MatrixState, Person
+from app.cache.snapshot import Held, Index, Snapshot, Unusable
+from app.engine.model import Person
 from app.errors import StoreAway
 from app.store import changes, hospitals, keys
-from app.store.changes import Mark, since_boot
+from app.store.changes import KEYS, TECHNOLOGIES, Logged, Mark, since_boot
 from app.store.database import AWAY, Database
 from app.store.reach import leave, settled, within
 from app.telemetry.meters import Meters
@@ -47,9 +45,6 @@ _log = logging.getLogger("surgate.live")
 
 _Given = ParamSpec("_Given")
 _Made = TypeVar("_Made")
-
-ACKNOWLEDGE_AFTER = 0.4
-"""Share of the lease after which it is renewed although nothing changed."""
 
 LOOK_WHEN_TOLD = 0.2
 """Share of the lease after which the log is looked at where changes are heard of at once."""
@@ -69,73 +64,18 @@ REACH_AT_START_SECONDS = 5.0
 STOP_SECONDS = 10.0
 """How long a stop waits for what this worker has to tell the others; its lease runs out by itself."""
 
+LINGER_SECONDS = 60.0
+"""How long a hospital is judged by as it was while it is read again, at most."""
+
 AGE_SECONDS = 1.0
 """How often it is looked how old the matrix has become, while it cannot be held against the log."""
 
 
-class LiveHospital:
-    """A hospital in memory, at one version: what it is, its people, and both compiled.
+class _Lingering(NamedTuple):
+    """A hospital that is judged by as it was while it is read again, until that instant of `since_boot` at most."""
 
-    `matrix` is what is known of people; `usable` the same for judging by, None where it is too old. `confirmed`: when it was last held against the
-    log, by `since_boot`.
-    """
-
-    def __init__(self, compiled: CompiledHospital, settings: hospitals.Settings, people: dict[str, Person], matrix: Matrix) -> None:
-        self.compiled = compiled
-        self.settings = settings
-        self.hospital: Hospital = compiled.source
-        self.policy_version = hashlib.sha256(msgspec.json.encode(self.hospital.policy, order="deterministic")).hexdigest()[:12]
-        self.people = people
-        self.matrix = matrix
-        self.version = matrix.state.version
-        self.as_of = matrix.state.as_of.astimezone(UTC)
-        self.confirmed = since_boot()
-        self.usable: Matrix | None = matrix
-        self.grants = sum(len(person.grants) for person in people.values())
-
-    @classmethod
-    def kept(cls, kept: HeldHospital) -> LiveHospital:
-        """A hospital of the snapshot."""
-        made = cls.of(kept.loaded, kept.as_of)
-        # The one place where the wall clock tells an age: the machine may have been off since.
-        made.confirmed -= max(0.0, (datetime.now(UTC) - kept.as_of).total_seconds())
-        return made
-
-    @classmethod
-    def of(cls, loaded: hospitals.Loaded, as_of: datetime) -> LiveHospital:
-        """What was read, compiled."""
-        state = _state(loaded.version, as_of, loaded.itself.hospital)
-        return cls(CompiledHospital(loaded.itself.hospital), loaded.itself.settings, loaded.people, Matrix(loaded.people.values(), state))
-
-    def changed(self, itself: hospitals.Itself | None, people: Mapping[str, Person], changed: Changed, as_of: datetime) -> LiveHospital:
-        """The hospital after changes: `itself` where it is another one but for its people, `people` of those whose rows changed; who of them is not there
-        has left the register."""
-        compiled = self.compiled if itself is None else CompiledHospital(itself.hospital)
-        settings = self.settings if itself is None else itself.settings
-        gone = changed.people - people.keys()
-        everybody = {number: person for number, person in self.people.items() if number not in gone} | dict(people)
-        matrix = self.matrix.replace(people.values(), gone, _state(changed.version, as_of, compiled.source))
-        return LiveHospital(compiled, settings, everybody, matrix)
-
-    def confirm(self, as_of: datetime) -> None:
-        """The memory was held against the log at that instant and is still right."""
-        self.as_of = as_of
-        self.confirmed = since_boot()
-        self.matrix.state = _state(self.version, as_of, self.hospital)
-        self.usable = self.matrix
-
-    def degrade(self, max_age_seconds: float) -> None:
-        """The memory cannot be held against the log: every answer says so, and none comes of it once it is older than that."""
-        self.matrix.state = replace(self.matrix.state, degraded=True)
-        self.usable = self.matrix if since_boot() - self.confirmed <= max_age_seconds else None
-
-    def held(self) -> HeldHospital:
-        """What the snapshot keeps of it."""
-        return HeldHospital(hospitals.Loaded(hospitals.Itself(self.hospital, self.settings), self.people, self.version), self.as_of)
-
-
-def _state(version: int, as_of: datetime, hospital: Hospital) -> MatrixState:
-    return MatrixState(version, as_of.astimezone(hospital.time_zone))
+    hospital: str
+    until: float
 
 
 class _Read(NamedTuple):
@@ -170,19 +110,17 @@ class Live:
         self._snapshot = snapshot
         self._reach_seconds = reach_seconds
         self._max_age_seconds = max_age_seconds
-        self._worker = worker
+        self._lease = Lease(database, worker, lease_seconds)
         self._lease_seconds = lease_seconds
         self._follow_seconds = follow_seconds
         self._meters = meters or Meters()
-        self._trusted_until = 0.0
         self._seq = 0
         self._mark: str | None = None
         self._begun = self._looked = 0  # looks at the log: begun, and the last one that came to its end
         self._looking = asyncio.Lock()
         self._generation = 0
         self._anew = True  # what is in memory is to be loaded whole
-        self._acknowledged: int | None = None
-        self._renewing: asyncio.Task[None] | None = None
+        self._lingering: _Lingering | None = None
         self._away_since: float | None = None
         self._away_until = 0.0
         self._aged = 0.0
@@ -221,8 +159,7 @@ class Live:
             self._lost(error)
         else:
             self._renew()
-            if self._renewing is not None:
-                await settled(self._renewing, PATIENT_SECONDS)
+            await self._lease.settled(PATIENT_SECONDS)
         if self._relay is not None:
             self._relay.start(lambda: self._marks, self.moved)
         self._task = asyncio.create_task(self._follow())
@@ -238,17 +175,15 @@ class Live:
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._relay is not None:
             await self._relay.stop()
-        if self._renewing is not None:
-            await settled(self._renewing, STOP_SECONDS)
+        await self._lease.settled(STOP_SECONDS)
         self._thread.shutdown(wait=False)
         self._filler.shutdown(wait=False)
         unsettle()
-        self._trusted_until = 0.0
         try:
-            await within(STOP_SECONDS, self._sign_off())
+            await within(STOP_SECONDS, self._lease.sign_off())
         except AWAY as error:
             # Nothing is lost: the lease runs out by itself, and a change waits for that.
-            _log.warning("worker %s could not sign off: %s", self._worker, type(error).__name__)
+            _log.warning("this worker could not sign off: %s", type(error).__name__)
 
     @property
     def away(self) -> bool:
@@ -428,8 +363,7 @@ class Live:
         """Hold the memory against the log, apply what is new, renew the lease where it is time. Raises what the database raises."""
         await self._look_alone()
         self._renew()
-        if self._renewing is not None:
-            await asyncio.wait({self._renewing})
+        await self._lease.settled()
 
     def held(self) -> Held | None:
         """What the snapshot is to keep; None while it cannot be held against the log."""
@@ -456,8 +390,9 @@ class Live:
         for code in self._of_snapshot:
             self.hospitals.pop(code, None)
         self._of_snapshot.clear()
-        for live in self.hospitals.values():
-            live.confirm(as_of)
+        for code, live in self.hospitals.items():
+            if self._lingering is None or code != self._lingering.hospital:
+                live.confirm(as_of)
         self._meters.confirmed(self.hospitals, as_of)
         self._looked = number
         self._found()
@@ -493,9 +428,29 @@ class Live:
             if self._anew:
                 await self._begin_anew(connection)
             else:
-                await self._apply(connection, await changes.since(connection, self._seq), as_of)
+                logged = await changes.since(connection, self._seq)
+                if self._may_linger(logged):
+                    return
+                await self._apply(connection, logged, as_of)
             _, mark = await changes.standing(connection, seq)
-        self._seq, self._mark, self._anew = seq, mark, False
+        self._seq, self._mark, self._anew, self._lingering = seq, mark, False, None
+
+    def _may_linger(self, logged: Sequence[Logged]) -> bool:
+        """Whether what is in memory is judged by until what changed has been read. All of one hospital was changed and nothing else, and whoever changed it
+        waits for this worker. With the next change, of whatever it is, the hospital is put out of memory: that one is not to wait as well."""
+        if not logged:  # the database was replaced by another one this instant
+            return False
+        code, last = logged[-1].hospital, logged[-1].seq
+        whole = all(change.hospital == code and change.people is None and change.kind not in {KEYS, TECHNOLOGIES} for change in logged)
+        live = self.hospitals.get(code)
+        if not whole or live is None or live.version >= last or code in self._of_snapshot or not self._trusted():
+            return False
+        if self._lingering is None:
+            self._lingering = _Lingering(code, since_boot() + LINGER_SECONDS)
+        if since_boot() > self._lingering.until:
+            return False
+        self._begin_filling(code)
+        return True
 
     async def _begin_anew(self, connection: AsyncConnection) -> None:
         """Forget what is in memory, and know what the database has now. Raises `OSError` for one without a hospital where there were some: it is being
@@ -516,7 +471,8 @@ class Live:
         _log.critical("the change log is not the one that was followed up to %d: was the database restored from a backup?", seq)
         self._meters.log_replaced.add()
         self._generation += 1
-        self._seq, self._mark, self._anew, self._trusted_until = 0, None, True, 0.0
+        self._seq, self._mark, self._anew = 0, None, True
+        self._lease.end()
 
     async def _index(self) -> Index | None:
         try:
@@ -613,40 +569,10 @@ class Live:
         return await asyncio.get_running_loop().run_in_executor(self._filler, partial(make, *given, **named))
 
     def _trusted(self) -> bool:
-        return since_boot() < self._trusted_until and not self._anew
-
-    async def _acknowledge(self) -> None:
-        # The lease is counted from before it is asked for: what the others wait for never ends before what this worker trusts.
-        began = since_boot()
-        async with self._database.write(None) as connection:
-            # Since the log was read the process may have been frozen for any time, and a change may have returned without waiting for it. Then
-            # there is no lease, and every check looks for itself.
-            current = await changes.acknowledge(connection, self._worker, self._seq, self._lease_seconds)
-        if current:
-            self._trusted_until = began + self._lease_seconds
+        return self._lease.runs and not self._anew
 
     def _renew(self) -> None:
-        """Begin to acknowledge, where it is time: beside the looks, since it writes, and a disk or a lock may hold that up while the log can be
-        read."""
-        if self._renewing is not None and not self._renewing.done():
-            return
-        due = self._trusted_until - (1 - ACKNOWLEDGE_AFTER) * self._lease_seconds
-        if self._acknowledged != self._seq or since_boot() > due:
-            self._renewing = asyncio.create_task(self._renewed())
-
-    async def _renewed(self) -> None:
-        seq = self._seq
-        try:
-            await self._acknowledge()
-        except AWAY as error:
-            # The lease runs out, and every check looks for itself.
-            _log.debug("not acknowledged: %s", type(error).__name__)
-        else:
-            self._acknowledged = seq
-
-    async def _sign_off(self) -> None:
-        async with self._database.write(None) as connection:
-            await changes.sign_off(connection, self._worker)
+        self._lease.renew(self._seq, lingering=self._lingering is not None)
 
     async def _follow(self) -> None:
         while not await self._told_to_stop():

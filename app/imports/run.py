@@ -88,6 +88,9 @@ async def run(database: Database, job: Job, read: Callable[[Current], Content]) 
         version: int | None = current.version
         if not job.dry_run and planned.writes:
             version = await _write(database, job, planned, current.version)
+        elif not job.dry_run:
+            # Somebody may be told here that it is so already, who was not told before that it had been done.
+            await changes.in_force(database, current.version)
         if version is not None:
             return replace(planned.diff, matrix_version=version)
     raise Conflict("the hospital is being changed all the time / 数据持续变动，请稍后重试")

@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from app.cache.live import LiveHospital
+from app.cache.live_hospital import LiveHospital
 from app.notify.targets import due
 from app.notify.texts import EVENTS, TODO
 from app.overrides.told import Told

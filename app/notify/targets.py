@@ -8,7 +8,7 @@ from datetime import datetime
 
 import msgspec
 
-from app.cache.live import LiveHospital
+from app.cache.live_hospital import LiveHospital
 from app.engine.calendar import in_office_hours
 from app.store.hospitals import Settings
 

@@ -8,7 +8,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from app.cache.live import LiveHospital
+from app.cache.live_hospital import LiveHospital
 from app.engine.codes import normalize_text
 from app.engine.model import Decision, Order, ProcedureResult, Verdict
 from app.errors import StoreAway

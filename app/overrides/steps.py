@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.cache.live import Live, LiveHospital
+from app.cache.live import Live
+from app.cache.live_hospital import LiveHospital
 from app.engine.calendar import add_working_days, closing_time
 from app.engine.model import StaffStatus
 from app.engine.override import MIN_REASON_CHARS, is_canned

@@ -7,7 +7,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from app.api.orders import decode_order
-from app.cache.live import LiveHospital
+from app.cache.live_hospital import LiveHospital
 from app.engine.decide import decide
 from app.engine.model import Colleague, Decision, Order, Value, Verdict
 from app.errors import BadInput

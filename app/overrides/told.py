@@ -7,7 +7,7 @@ from datetime import datetime
 
 import msgspec
 
-from app.cache.live import LiveHospital
+from app.cache.live_hospital import LiveHospital
 from app.store.outbox import Notice
 from app.store.overrides import Opening, Stored
 

@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.cache.live import Live, LiveHospital
+from app.cache.live import Live
+from app.cache.live_hospital import LiveHospital
 from app.errors import StoreAway
 from app.overrides.life import REMIND
 from app.overrides.told import Notifier, told_of

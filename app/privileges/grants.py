@@ -20,7 +20,8 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.cache.live import Live, LiveHospital
+from app.cache.live import Live
+from app.cache.live_hospital import LiveHospital
 from app.engine.model import Grant, GrantState
 from app.engine.reach import StillCovering, held_back, still_covering
 from app.errors import BadInput, Conflict, FieldError, NotFound

@@ -1,7 +1,8 @@
 """The change log: every change of grants, people, catalog, technologies or policy is one row, in order; its number is the matrix version.
 
 A change is one transaction that also appends here, and it is in force everywhere when `in_force` returns: each live worker has acknowledged
-its version, or that worker's lease has run out, after which the worker looks at the log before it trusts its memory again.
+its version, or that worker's lease has run out, after which the worker looks at the log before it trusts its memory again. A worker that takes long
+to read what changed may renew its lease meanwhile (`linger`) as long as it is still waited for: who waits has then seen that lease's end to come.
 
 No clock of the day has a part in this, so that none can be set wrong. A lease is a length of time. Its worker counts it from before it asked
 for it; who waits for its end counts it from after the change was committed. Both count by their own machine's time since it was started.
@@ -11,12 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import chain, locks, tables
@@ -31,6 +32,18 @@ KEYS, TECHNOLOGIES = "key", "technology"
 
 LEASE_MARGIN = 1.01
 """By what a lease that is waited for is lengthened: two machines' clocks do not tick alike."""
+
+
+# Asked many times a second by every worker: built once.
+_STANDING = select(
+    func.max(tables.changes.c.seq), select(tables.changes.c.at).where(tables.changes.c.seq == bindparam("seq")).scalar_subquery()
+)
+_LATE = select(tables.workers).where(tables.workers.c.acknowledged < bindparam("seq"))
+_RENEW = (
+    update(tables.workers)
+    .where(tables.workers.c.id == bindparam("worker"))
+    .values(acknowledged=bindparam("seq"), lease_ms=bindparam("lease"), renewals=tables.workers.c.renewals + 1)
+)
 
 
 class Mark(NamedTuple):
@@ -180,9 +193,7 @@ async def latest(connection: AsyncConnection) -> int:
 async def standing(connection: AsyncConnection, seq: int) -> tuple[int, str | None]:
     """The number of the last change, and the instant of the one with that number: None, or another one than before, where the log is not the one
     that was followed any more (the database was restored from a backup)."""
-    log = tables.changes
-    then = select(log.c.at).where(log.c.seq == seq).scalar_subquery()
-    latest, mark = (await connection.execute(select(func.max(log.c.seq), then))).one()
+    latest, mark = (await connection.execute(_STANDING, {"seq": seq})).one()
     return latest or 0, mark
 
 
@@ -194,12 +205,21 @@ async def acknowledge(connection: AsyncConnection, worker: str, seq: int, lease_
     """
     await locks.share_changes(connection)
     table = tables.workers
-    said = {"acknowledged": seq, "lease_ms": round(lease_seconds * 1000)}
-    mine = update(table).where(table.c.id == worker)
-    renewed = await connection.execute(mine.values(**said, renewals=table.c.renewals + 1))
-    if not renewed.rowcount:
-        await connection.execute(table.insert().values(id=worker, renewals=1, **said))
+    if not await _renewed(connection, worker, seq, lease_seconds):
+        await connection.execute(table.insert().values(id=worker, renewals=1, acknowledged=seq, lease_ms=round(lease_seconds * 1000)))
     return await latest(connection) == seq
+
+
+async def linger(connection: AsyncConnection, worker: str, seq: int, lease_seconds: float) -> bool:
+    """A worker says that it goes on by a version which is not the last one until it has read that, and is to be waited for. False: nobody waits for it
+    any more, and it must not trust its memory."""
+    return await _renewed(connection, worker, seq, lease_seconds)
+
+
+async def _renewed(connection: AsyncConnection, worker: str, seq: int, lease_seconds: float) -> bool:
+    """Renew a lease; False where there is none to renew."""
+    said = {"worker": worker, "seq": seq, "lease": round(lease_seconds * 1000)}
+    return bool((await connection.execute(_RENEW, said)).rowcount)
 
 
 async def sign_off(connection: AsyncConnection, worker: str) -> None:
@@ -207,39 +227,46 @@ async def sign_off(connection: AsyncConnection, worker: str) -> None:
     await connection.execute(delete(tables.workers).where(tables.workers.c.id == worker))
 
 
-class _Behind(NamedTuple):
-    """A worker that has not acknowledged a version."""
+class _Late(NamedTuple):
+    """A worker that has not acknowledged a version: how often it had been heard of when it was last seen, and until when it may trust its memory if it
+    is not heard of again, by `since_boot`."""
 
     renewals: int
-    lease_seconds: float
+    until: float
 
 
-async def in_force(database: Database, seq: int, but: Collection[str] = ()) -> None:
+async def in_force(database: Database, seq: int) -> None:
     """Return when every worker honours that version, or cannot but look before it answers."""
-    began = since_boot()
-    waited_for = await _behind(database, seq, but)
-    while waited_for:
-        over = began + LEASE_MARGIN * max(one.lease_seconds for one in waited_for.values())
-        if since_boot() > over:
-            await _forget(database, waited_for)
-            return
-        await asyncio.sleep(POLL_SECONDS)
-        # Who came since has looked at the log before it got a lease.
-        waited_for = {id_: one for id_, one in (await _behind(database, seq, but)).items() if id_ in waited_for}
+    late = await _late(database, seq, {})
+    while late:
+        over = {id_: one for id_, one in late.items() if since_boot() > one.until}
+        if over:
+            await _forget(database, over)
+        else:
+            await asyncio.sleep(POLL_SECONDS)
+        late = await _late(database, seq, late)
 
 
-async def _behind(database: Database, seq: int, but: Collection[str]) -> dict[str, _Behind]:
-    table = tables.workers
+async def _late(database: Database, seq: int, before: Mapping[str, _Late]) -> dict[str, _Late]:
+    """The workers that have not acknowledged a version, by id. `before`: what was known of them."""
+    late: dict[str, _Late] = {}
     async with database.read() as connection:
-        rows = await connection.execute(select(table).where(table.c.acknowledged < seq))
-        return {row.id: _Behind(row.renewals, row.lease_ms / 1000) for row in rows if row.id not in but}
+        rows = (await connection.execute(_LATE, {"seq": seq})).all()
+    now = since_boot()
+    for row in rows:
+        one = before.get(row.id)
+        if one is None or one.renewals != row.renewals:
+            one = _Late(row.renewals, now + LEASE_MARGIN * row.lease_ms / 1000)
+        late[row.id] = one
+    return late
 
 
-async def _forget(database: Database, late: Mapping[str, _Behind]) -> None:
-    """Take those off the list who have not been heard of all the while: they have ended. Who has not, puts itself on it again."""
+async def _forget(database: Database, over: Mapping[str, _Late]) -> None:
+    """Take those off the list who have not been heard of all the while: they have ended, or must look before they answer. Who has not ended puts itself
+    on it again when it has looked."""
     table = tables.workers
     async with database.write(None) as connection:
-        for id_, one in late.items():
+        for id_, one in over.items():
             await connection.execute(delete(table).where(table.c.id == id_, table.c.renewals == one.renewals))
 
 

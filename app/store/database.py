@@ -3,18 +3,20 @@ with the same code above."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
+from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.store import locks, postgres, sqlite
 from app.store.postgres import Limits
+from app.store.turns import Turns
 
 AWAY = (SQLAlchemyError, OSError, TimeoutError)
 """What is raised where the database cannot be reached, or does not do what it is asked."""
@@ -63,8 +65,8 @@ class Database:
         self._committed = committed
         self._enqueued = enqueued
         self.changed: Callable[[str, int], object] | None = None
-        self._turns = asyncio.Lock()
         self.embedded = url.startswith("sqlite")
+        self._turns = Turns(Path(make_url(url).database or "")) if self.embedded else None
         self.engine: AsyncEngine = sqlite.engine(url, at_once=at_once) if self.embedded else postgres.engine(url, limits or Limits())
         self._reader = sqlite.reader(self.engine) if self.embedded else postgres.reader(self.engine)
         self._writer = sqlite.writer(self.engine) if self.embedded else postgres.writer(self.engine)
@@ -124,18 +126,22 @@ class Database:
                 self.changed(hospital, seq)
 
     @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """A place among what writes in this process, for what goes by `apart`: that takes the turn itself."""
+        async with nullcontext() if self._turns is None else self._turns.here:
+            yield
+
+    @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """This process's turn at writing, for who waits longest. SQLite lets writers try again and again, each after a pause, and one that comes back to
-        back with itself leaves the others nothing; PostgreSQL's locks have a queue of their own."""
-        if self.embedded:
-            async with self._turns:
-                yield
-        else:
+        """A turn at writing to the embedded store; PostgreSQL's locks have a queue of their own."""
+        async with nullcontext() if self._turns is None else self._turns.turn():
             yield
 
     async def close(self) -> None:
         """Closes every connection."""
         await self.engine.dispose()
+        if self._turns is not None:
+            self._turns.close()
 
 
 def note_head(connection: AsyncConnection, head: Head) -> None:

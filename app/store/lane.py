@@ -50,7 +50,7 @@ class Lane:
         """What a transaction gives that is made with the database. Once begun it is not cancelled."""
         if self._own is None or self._loop is None:
             return await transaction(self._database)
-        async with self._database.turn() if self._writes else nullcontext():
+        async with self._database.place() if self._writes else nullcontext():
             return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(transaction(self._own), self._loop))
 
     async def stop(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -20,6 +20,9 @@ CACHE_KIB, POOLED_CACHE_KIB = 65_536, 16_384
 
 _WRITE = "surgate_write"
 
+FIRST_ROWS = 200
+"""Rows that are read when a statement is executed: all of them, of most."""
+
 _OURS = {"isolation_level": None}
 """The driver's own transaction handling is off: BEGIN is ours, so that a writer takes its lock at once."""
 
@@ -29,12 +32,77 @@ _Made = TypeVar("_Made")
 def engine(url: str, *, at_once: bool = False) -> AsyncEngine:
     """The pool of connections, each with a thread that its calls are handed to. `at_once`: one connection whose calls are made where they are asked for;
     nothing else runs in that thread meanwhile."""
-    given: dict[str, Any] = {"pool_size": 8, "max_overflow": 0, "pool_timeout": 30, "connect_args": _OURS}
+    given: dict[str, Any] = {"pool_size": 8, "max_overflow": 0, "pool_timeout": 30}
+    given |= {"connect_args": _OURS | {"async_creator_fn": _pooled, "check_same_thread": False}}
     if at_once:
         given = {"poolclass": StaticPool, "connect_args": _OURS | {"async_creator_fn": _at_once}}
     made = create_async_engine(url, hide_parameters=True, **given)
     event.listen(made.sync_engine, "connect", partial(_prepare, CACHE_KIB if at_once else POOLED_CACHE_KIB))
     event.listen(made.sync_engine, "begin", _begin)
+    return made
+
+
+class _Pooled(aiosqlite.Connection):
+    """A connection of aiosqlite's that hands a statement to its thread once, with the reading of its first rows, and not for making and closing its
+    cursor too: behind checks that keep the loop busy each hand-over costs milliseconds, and the next writer waits for them all."""
+
+    def cursor(self) -> _Cursor:  # type: ignore[override]
+        return _Cursor(self, self._conn.cursor())
+
+    async def rollback(self) -> None:
+        if self._conn.in_transaction:
+            await super().rollback()
+
+
+class _Cursor(aiosqlite.Cursor):
+    def __init__(self, connection: _Pooled, cursor: sqlite3.Cursor) -> None:
+        super().__init__(connection, cursor)
+        self._rows: list[Any] = []
+        self._more = self._in_thread = False
+
+    async def execute(self, sql: str, parameters: Iterable[Any] | None = None) -> aiosqlite.Cursor:
+        self._rows = await self._execute(self._begin, sql, () if parameters is None else parameters)
+        self._more = len(self._rows) == FIRST_ROWS
+        return self
+
+    def _begin(self, sql: str, parameters: Any) -> list[Any]:
+        self._cursor.execute(sql, parameters)
+        return [] if self._cursor.description is None else self._cursor.fetchmany(FIRST_ROWS)
+
+    async def fetchmany(self, size: int | None = None) -> Iterable[Any]:
+        size = self.arraysize if size is None else size
+        rows, self._rows = self._rows[:size], self._rows[size:]
+        if self._more and len(rows) < size:
+            rows += await self._execute(self._cursor.fetchmany, size - len(rows))
+            self._more = len(rows) == size
+        return rows
+
+    async def fetchone(self) -> Any:
+        return next(iter(await self.fetchmany(1)), None)
+
+    async def fetchall(self) -> Iterable[Any]:
+        rows, self._rows = self._rows, []
+        if self._more:
+            rows += await self._execute(self._cursor.fetchall)
+            self._more = False
+        return rows
+
+    async def close(self) -> None:
+        if self._in_thread:  # who waited was cancelled
+            await self._conn._execute(self._cursor.close)  # type: ignore[no-untyped-call]
+        else:
+            self._cursor.close()
+
+    async def _execute(self, fn: Callable[..., _Made], *args: Any, **kwargs: Any) -> _Made:
+        self._in_thread = True
+        made: _Made = await self._conn._execute(fn, *args, **kwargs)  # type: ignore[no-untyped-call]
+        self._in_thread = False
+        return made
+
+
+def _pooled(database: str, **kwargs: Any) -> aiosqlite.Connection:
+    made = _Pooled(lambda: sqlite3.connect(database, **kwargs), iter_chunk_size=64)
+    made._thread.daemon = True
     return made
 
 

@@ -21,7 +21,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from app.cache.live import LiveHospital
+from app.cache.live_hospital import LiveHospital
 from app.cache.packed import pack_person, unpack_person
 from app.engine.decide import decide
 from app.engine.model import Hospital, Order, Person, Verdict

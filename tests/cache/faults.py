@@ -7,9 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Literal
 
+import pytest
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.cache import live, live_hospital
+from app.store.changes import since_boot
 from app.store.database import Database
 
 
@@ -39,3 +42,9 @@ class Severed(Database):
             raise OperationalError("", {}, ConnectionRefusedError())
         while self.fault == "hangs":  # noqa: ASYNC110 - a frozen server tells nobody when it is thawed
             await asyncio.sleep(0.01)
+
+
+def time_passes(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """For a worker's memory it is so much later."""
+    for module in (live, live_hospital):
+        monkeypatch.setattr(module, "since_boot", lambda: since_boot() + seconds)

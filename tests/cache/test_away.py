@@ -23,7 +23,7 @@ from app.store import changes, tables
 from app.store.changes import Change, since_boot
 from app.store.database import AWAY, Database
 from app.telemetry.meters import Meters
-from tests.cache.faults import Severed
+from tests.cache.faults import Severed, time_passes
 from tests.service.conftest import Shared, Template
 
 pytestmark = pytest.mark.anyio
@@ -189,10 +189,10 @@ async def test_what_is_too_old_is_not_judged_by(
     await untrusted(live)
     await live.fresh()
     hospital = live.hospitals["wahh"]
-    monkeypatch.setattr(module, "since_boot", lambda: since_boot() + 3599)
+    time_passes(monkeypatch, 3599)
     await live.fresh()
     assert hospital.usable is not None
-    monkeypatch.setattr(module, "since_boot", lambda: since_boot() + 3601)
+    time_passes(monkeypatch, 3601)
     await live.fresh()
     assert not hospital.usable
     told = {series.name: values[0] for series, values in meters.memory.read()}

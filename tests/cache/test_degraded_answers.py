@@ -11,12 +11,11 @@ import httpx
 import pytest
 from sqlalchemy import update
 
-from app.cache import live as module
 from app.main import Gateway
 from app.store import changes, tables
-from app.store.changes import Change, since_boot
+from app.store.changes import Change
 from app.store.database import Database
-from tests.cache.faults import Severed
+from tests.cache.faults import Severed, time_passes
 from tests.service.conftest import bearer
 from tests.service.orders import EXPIRED, PRIVILEGED, order
 from tests.service.reviews import emergency
@@ -32,7 +31,7 @@ async def severed(gateway: Gateway) -> AsyncIterator[Severed]:
     await follow(gateway, made)
     while not gateway.live.away:  # noqa: ASYNC110 - the follower's doing
         await asyncio.sleep(0.01)
-    gateway.live._trusted_until = 0.0
+    gateway.live._lease.end()
     yield made
     made.fault = None
     await follow(gateway, gateway.database)
@@ -43,9 +42,8 @@ async def follow(gateway: Gateway, database: Database) -> None:
     """Let a worker follow another way to the database from now on, when what it has begun is ended."""
     live = gateway.live
     async with live._looking:
-        if live._renewing is not None:
-            await asyncio.wait({live._renewing})
-        live._database = database
+        await live._lease.settled()
+        live._database = live._lease._database = database
 
 
 async def ask(client: httpx.AsyncClient, keys: dict[str, str], asked: dict[str, Any]) -> dict[str, Any]:
@@ -85,7 +83,7 @@ async def test_nobody_who_was_suspended_before_is_let_in(
     stopped = await client.post(f"/v1/staff/{PRIVILEGED}/suspend", json=body, headers=bearer(keys["medical_affairs"]))
     assert stopped.status_code == 200, stopped.text
     severed.fault = "fails"
-    gateway.live._trusted_until = 0.0
+    gateway.live._lease.end()
     answer = await ask(client, keys, order())
     assert (answer["decision"], answer["matrix"]["degraded"]) == ("deny", True)
     assert answer["matrix"]["version"] == stopped.json()["matrix_version"]
@@ -96,7 +94,7 @@ async def test_by_a_matrix_that_is_too_old_nothing_is_allowed_and_an_emergency_g
 ) -> None:
     max_age = gateway.settings.snapshot_max_hours * 3600
     with monkeypatch.context() as later:
-        later.setattr(module, "since_boot", lambda: since_boot() + max_age + 1)
+        time_passes(later, max_age + 1)
         for asked in (order(), order(urgency="emergency")):
             answer = await ask(client, keys, asked)
             assert (answer["decision"], answer["overridable"], answer["matrix"]) == ("deny", True, None)

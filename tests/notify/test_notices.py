@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from app.cache.live import LiveHospital
+from app.cache.live_hospital import LiveHospital
 from app.engine.model import OfficeHours
 from app.notify.notices import notices
 from app.notify.targets import Target, hours_without

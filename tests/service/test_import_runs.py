@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from app.imports import run as running
 from app.imports.content import read_table
 from app.imports.current import read_current
+from app.imports.diff import Diff
 from app.imports.exports import Format, export
 from app.imports.formats import unpacked
 from app.imports.pack import import_pack
@@ -29,6 +30,10 @@ from tests.service.conftest import PACK
 pytestmark = pytest.mark.anyio
 
 GRANTS = "staff,scope_type,scope,department,role,valid_from,valid_to\n100302,code,35.71001,小儿外科,,2026-01-0{},\n"
+
+
+GIVE_UP_SECONDS = 60.0
+"""So that a test which would wait for ever fails."""
 
 
 @pytest.fixture
@@ -86,6 +91,29 @@ async def test_importing_twice_changes_nothing_the_second_time(database: Databas
     assert not again.made
     assert {action for action, count in again.counts.items() if count} == {"unchanged"}
     assert await _changes(database) == before
+
+
+async def test_who_is_told_that_nothing_changes_may_rely_on_it(database: Database) -> None:
+    """Whoever imported it before was not answered, since their worker died, and sends it again while another worker has not followed yet."""
+    async with database.write(None) as connection:
+        await changes.acknowledge(connection, "late", await changes.latest(connection), 600.0)
+
+    def imported() -> asyncio.Task[Diff]:
+        data = GRANTS.format(1).encode()
+        return asyncio.create_task(run(database, Job("wahh", "grants", "test"), lambda current: read_table("grants", data, current)))
+
+    before = await _changes(database)
+    first = imported()
+    async with asyncio.timeout(GIVE_UP_SECONDS):
+        while await _changes(database) == before:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    first.cancel()
+    again = imported()
+    assert not (await asyncio.wait({again}, timeout=1.0))[0]
+    async with database.write(None) as connection:
+        await changes.acknowledge(connection, "late", await changes.latest(connection), 600.0)
+    async with asyncio.timeout(GIVE_UP_SECONDS):
+        assert (await again).counts.unchanged == 1
 
 
 async def test_an_import_that_fails_in_the_middle_leaves_nothing(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

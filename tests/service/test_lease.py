@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from app.cache.lease import Lease
 from app.cache.live import Live
 from app.settings import Settings
 from app.store import changes, tables
@@ -17,16 +18,16 @@ pytestmark = pytest.mark.anyio
 SURGEON = "100302"
 
 
-class Frozen(Live):
+class Frozen(Lease):
     """Between reading the log and writing its lease down, a change of somebody else's is made and returns."""
 
-    change_comes = False
+    change_comes = True
 
-    async def _acknowledge(self) -> None:
+    async def _write(self, seq: int, lingering: bool) -> None:
         if self.change_comes:
             self.change_comes = False
             await _suspend(self._database)
-        await super()._acknowledge()
+        await super()._write(seq, lingering)
 
 
 async def _suspend(database: Database) -> None:
@@ -38,8 +39,8 @@ async def _suspend(database: Database) -> None:
 
 async def test_a_worker_has_no_lease_on_what_it_read_before_a_change(settings: Settings) -> None:
     database = Database(settings.database)
-    live = Frozen(database, "frozen", lease_seconds=10, follow_seconds=5)
-    live.change_comes = True
+    live = Live(database, "frozen", lease_seconds=10, follow_seconds=5)
+    live._lease = Frozen(database, "frozen", 10)
     await live.start()
     try:
         assert live.hospitals["wahh"].people[SURGEON].staff.status == "active"

@@ -15,7 +15,7 @@ from app.api.orders import decode_order
 from app.api.overrides import override_shown
 from app.api.queries import Query
 from app.api.routes.decisions import as_sent
-from app.cache.live import LiveHospital
+from app.cache.live_hospital import LiveHospital
 from app.engine.codes import normalize_text
 from app.engine.decide import OtherPatient, decide
 from app.engine.model import CaseHistory, Decision, PastDecision

@@ -12,7 +12,7 @@ from fastapi import Query as QueryOf
 from app.api.answers import NotificationShown
 from app.api.http import Page, answer, caller, cursor_of, gateway_of, position_of, reader
 from app.api.queries import Paged
-from app.cache.live import LiveHospital
+from app.cache.live_hospital import LiveHospital
 from app.errors import BadInput, Conflict, FieldError, NotFound
 from app.notify.targets import target_by
 from app.store import outbox

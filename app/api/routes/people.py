@@ -14,7 +14,7 @@ from pydantic import Field
 from app.api.answers import Operators, PersonPrivileges
 from app.api.http import ALL_ROLES, answer, caller, cursor_of, gateway_of, position_of
 from app.api.queries import Day, Paged, Query, canonical_code
-from app.cache.live import LiveHospital
+from app.cache.live_hospital import LiveHospital
 from app.engine.codes import normalize_text
 from app.engine.decide import candidates_of
 from app.engine.lookup import Lookup, refuses

@@ -28,7 +28,7 @@ from app.api.answers import (
 )
 from app.api.http import answer, gateway_of, reader
 from app.api.queries import Day, Query
-from app.cache.live import LiveHospital
+from app.cache.live_hospital import LiveHospital
 from app.engine.reasons import PRECEDENCE
 from app.errors import BadInput, FieldError
 from app.overrides.life import OverrideState
