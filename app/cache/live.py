@@ -540,6 +540,8 @@ class Live:
             live = self.hospitals.get(code)
             if live is None or live.version >= changed.version or code in self._of_snapshot:
                 continue
+            # What it was read with already is not to be read again: all of it, perhaps.
+            changed = Changed.since(change for change in logged if change.seq > live.version)[code]
             now = await self._changed(connection, live, changed, as_of)
             if now is not None:
                 self.hospitals[code] = now

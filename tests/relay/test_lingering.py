@@ -35,8 +35,8 @@ class Reading:
         monkeypatch.setattr(hospitals, "load", slow)
 
 
-async def _worker(database: Database, lease_seconds: float) -> Live:
-    made = Live(database, "worker", lease_seconds=lease_seconds, follow_seconds=0.01, meters=Meters(), reach_seconds=GIVE_UP_SECONDS)
+async def _worker(database: Database, lease_seconds: float, follow_seconds: float = 0.01) -> Live:
+    made = Live(database, "worker", lease_seconds, follow_seconds, Meters(), reach_seconds=GIVE_UP_SECONDS)
     await made.start()
     return made
 
@@ -95,6 +95,24 @@ async def test_with_a_further_change_it_is_out_of_memory_and_neither_waits(
     asked = asyncio.create_task(_status_that_is_judged_by(live))
     reading.may_end.set()
     assert await asked == "suspended"
+
+
+async def test_what_comes_after_the_reading_is_all_that_is_applied(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    live = await _worker(database, 600.0, follow_seconds=600.0)  # it looks when it is told to
+    try:
+        reading = Reading(monkeypatch)
+        await change(database, "import", None, status(SURGEON, "suspended"))
+        await live.look()
+        reading.may_end.set()
+        await until(lambda: _judged_by(live) == "suspended")
+        assert live._lingering is not None
+        seq = await change(database, "staff", (OTHER,), status(OTHER, "suspended"))
+        await live.look()
+        await honoured(database, seq)
+        assert live.hospitals[HOSPITAL].people[OTHER].staff.status == "suspended"
+        assert reading.count == 1
+    finally:
+        await live.stop()
 
 
 async def test_a_second_change_of_everything_is_waited_for_as_well(live: Live, database: Database, reading: Reading) -> None:
