@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import time
 from pathlib import Path
 
@@ -15,14 +16,17 @@ _AGAIN_SECONDS = 0.0005
 class FileLock:
     """One holder's side of the lock. Two of them exclude each other within one process as well."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, like: Path | None = None) -> None:
+        """`like`: a file whose owner and mode the lock's is given, as SQLite does with its own beside the store: what root's command line made must
+        not keep the service out."""
         self._path = path
+        self._like = like
         self._descriptor: int | None = None
 
     def acquire(self, seconds: float) -> bool:
         """Take it; False where that takes longer."""
         if self._descriptor is None:
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+            self._descriptor = self._open()
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -33,6 +37,14 @@ class FileLock:
                 time.sleep(_AGAIN_SECONDS)
             else:
                 return True
+
+    def _open(self) -> int:
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+        if self._like is not None and os.geteuid() == 0 and self._like.exists():
+            found = self._like.stat()
+            os.fchown(descriptor, found.st_uid, found.st_gid)
+            os.fchmod(descriptor, stat.S_IMODE(found.st_mode))
+        return descriptor
 
     def release(self) -> None:
         """Let it go."""

@@ -23,8 +23,8 @@ class Turns:
         self.here = asyncio.Lock()
         """The queue of this process alone: who has a way of its own to the store takes its place in it here, and its turn there."""
         # Who has had its turn and wants another finds `next` held by whoever waited meanwhile.
-        self._next = FileLock(store.with_name(f"{store.name}-next"))
-        self._turn = FileLock(store.with_name(f"{store.name}-turn"))
+        self._next = FileLock(store.with_name(f"{store.name}-next"), store)
+        self._turn = FileLock(store.with_name(f"{store.name}-turn"), store)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -111,6 +112,20 @@ async def test_who_comes_back_to_back_with_itself_leaves_another_process_its_tur
     await task
     busy.close()
     other.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for others")
+async def test_what_root_makes_is_the_stores_owners(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    store.touch()
+    store.chmod(0o640)
+    os.chown(store, 12345, 12346)
+    turns = Turns(store)
+    async with turns.turn():
+        pass
+    turns.close()
+    made = [(tmp_path / f"store-{name}").stat() for name in ("next", "turn")]
+    assert [(one.st_uid, one.st_gid, one.st_mode & 0o777) for one in made] == [(12345, 12346, 0o640)] * 2
 
 
 async def test_a_turn_that_does_not_end_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
