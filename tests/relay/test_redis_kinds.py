@@ -83,7 +83,7 @@ async def test_over_tls_with_a_ca_of_the_hospitals_own(tmp_path: Path, at: Calla
 
 
 async def test_a_cluster(tmp_path: Path, at: Callable[[str], Workers]) -> None:
-    with redis(tmp_path / "redis", "cluster-enabled yes") as server:
+    with redis(tmp_path / "redis", "cluster-enabled yes", f"cluster-port {free_port()}") as server:
         server.call("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
         await until(lambda: "cluster_state:ok" in server.call("CLUSTER", "INFO"))
         await _goes(at(f"redis+cluster://127.0.0.1:{server.port}"))

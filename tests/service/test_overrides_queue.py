@@ -17,7 +17,7 @@ from app.errors import StoreAway
 from app.main import Gateway
 from app.overrides.patterns import FLAGS
 from app.overrides.watch import UNREPORTED, Watch
-from app.store import tables
+from app.store import changes, tables
 from app.store.outbox import Notice
 from tests.service.orders import EXPIRED, PRIVILEGED, order
 from tests.service.reviews import REASONS, REVIEWER, Queue, declaration, emergency
@@ -135,7 +135,8 @@ async def test_a_review_is_due_in_working_days_across_weekends_and_holidays(queu
         await connection.execute(tables.hospitals.update().values(settings=settings))
         row = {"hospital": live.hospital.code, "at": "", "by": "", "kind": "import", "subject": "", "action": "", "detail": b"null"}
         await connection.execute(tables.changes.insert().values(row))
-    await gateway.live.look()
+        seq = await changes.latest(connection)
+    await changes.in_force(gateway.database, seq)
     answered = await queue.check(emergency())
     declared = datetime.fromisoformat(answered["evaluated_at"]).date()
     working = (day for n in range(1, 30) if (day := declared + timedelta(days=n)).weekday() < 5 and day not in holidays)
