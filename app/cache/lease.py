@@ -10,6 +10,9 @@ from app.store.changes import since_boot
 from app.store.database import AWAY, Database
 from app.store.reach import settled
 
+EXTEND_SECONDS = 0.5
+"""How long a check waits for a lease that has run out, where the only change is one that is still being read."""
+
 ACKNOWLEDGE_AFTER = 0.4
 """Share of the lease after which it is renewed although nothing changed."""
 
@@ -44,6 +47,15 @@ class Lease:
         due = self._until - (1 - ACKNOWLEDGE_AFTER) * self._seconds
         if self._acknowledged != seq or since_boot() > due:
             self._renewing = asyncio.create_task(self._renew(seq, lingering))
+
+    async def extend(self, seq: int) -> bool:
+        """Ask now for a lease on a version that is not the last one; whether there is one. The transaction of an import holds up every other writer, and
+        leases run out meanwhile."""
+        if not self.runs:
+            await self.settled(EXTEND_SECONDS)
+            self.renew(seq, lingering=True)
+            await self.settled(EXTEND_SECONDS)
+        return self.runs
 
     async def settled(self, seconds: float | None = None) -> None:
         """Wait for a renewal that is under way: for that long, or until it has ended."""

@@ -429,7 +429,8 @@ class Live:
                 await self._begin_anew(connection)
             else:
                 logged = await changes.since(connection, self._seq)
-                if self._may_linger(logged):
+                if self._may_linger(logged) and await self._lease.extend(self._seq):
+                    self._begin_filling(logged[-1].hospital)
                     return
                 await self._apply(connection, logged, as_of)
             _, mark = await changes.standing(connection, seq)
@@ -443,14 +444,11 @@ class Live:
         code, last = logged[-1].hospital, logged[-1].seq
         whole = all(change.hospital == code and change.people is None and change.kind not in {KEYS, TECHNOLOGIES} for change in logged)
         live = self.hospitals.get(code)
-        if not whole or live is None or live.version >= last or code in self._of_snapshot or not self._trusted():
+        if not whole or live is None or live.version >= last or code in self._of_snapshot:
             return False
         if self._lingering is None:
             self._lingering = _Lingering(code, since_boot() + LINGER_SECONDS)
-        if since_boot() > self._lingering.until:
-            return False
-        self._begin_filling(code)
-        return True
+        return since_boot() <= self._lingering.until
 
     async def _begin_anew(self, connection: AsyncConnection) -> None:
         """Forget what is in memory, and know what the database has now. Raises `OSError` for one without a hospital where there were some: it is being

@@ -139,6 +139,32 @@ async def test_nothing_is_judged_by_it_when_the_lease_has_run_out(
     assert await asked == "suspended"
 
 
+async def test_a_lease_that_has_run_out_is_asked_for_anew_while_the_worker_is_waited_for(
+    live: Live, database: Database, reading: Reading
+) -> None:
+    """The transaction of a long import holds up every other writer: leases run out before the change can be seen."""
+    await live._lease.settled()
+    live._lease.end()
+    seq = await change(database, "import", None, status(SURGEON, "suspended"))
+    assert await _status_that_is_judged_by(live) == "active"
+    reading.may_end.set()
+    await honoured(database, seq)
+    assert _judged_by(live) == "suspended"
+
+
+async def test_who_was_forgotten_is_not_judged_by_although_nothing_else_changed(live: Live, database: Database, reading: Reading) -> None:
+    async with live._looking:  # it is frozen
+        await live._lease.settled()
+        live._lease.end()
+        seq = await change(database, "import", None, status(SURGEON, "suspended"))
+        async with database.write(None) as connection:
+            await changes.sign_off(connection, "worker")
+        await honoured(database, seq)
+    asked = asyncio.create_task(_status_that_is_judged_by(live))
+    reading.may_end.set()
+    assert await asked == "suspended"
+
+
 async def test_it_is_not_judged_by_for_ever(live: Live, database: Database, reading: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_module, "LINGER_SECONDS", 0.0)
     seq = await change(database, "import", None)
