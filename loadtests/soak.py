@@ -69,7 +69,8 @@ class Phase(NamedTuple):
 @dataclass
 class Counts:
     """What was seen. `judged`: checks that began and ended within one phase, so that only one answer is right. A violation is one that was allowed
-    while off; a wrong denial one that was denied while on."""
+    while off; a wrong denial one that was denied while on. Seconds of the slowest revoke (the slowest import) are its caller's, from the first call to
+    the answer, calls that found their worker dead included."""
 
     seconds: float = 0.0
     checks: int = 0
@@ -82,6 +83,7 @@ class Counts:
     redis_killed: int = 0
     workers_killed: int = 0
     slowest_revoke: float = 0.0
+    slowest_import: float = 0.0
     first_violation: dict[str, Any] = field(default_factory=dict)
 
 
@@ -133,7 +135,8 @@ class Soak:
             if off:
                 with self._lock:
                     self.counts.revokes += 1
-                    self.counts.slowest_revoke = max(self.counts.slowest_revoke, round(time.monotonic() - began, 3))
+                    what = "slowest_revoke" if switch.off.again else "slowest_import"
+                    setattr(self.counts, what, max(getattr(self.counts, what), round(time.monotonic() - began, 3)))
             self._wait_for_a_check(switch, phase)
             time.sleep(chance.uniform(0, 0.1))
 
