@@ -21,6 +21,7 @@ REPORT = ROOT / "docs" / "reliability.md"
 TESTS = (
     "tests/promises/test_no_fault_loses_an_answer.py",
     "tests/promises/test_a_fail_over_loses_nothing.py",
+    "tests/promises/test_a_full_disk_leaves_room_for_emergencies.py",
 )
 
 COLUMNS = {
