@@ -204,10 +204,12 @@ async def acknowledge(connection: AsyncConnection, worker: str, seq: int, lease_
     Nobody commits a change between that look at the log and the commit of what is said here.
     """
     await locks.share_changes(connection)
-    table = tables.workers
-    if not await _renewed(connection, worker, seq, lease_seconds):
-        await connection.execute(table.insert().values(id=worker, renewals=1, acknowledged=seq, lease_ms=round(lease_seconds * 1000)))
-    return await latest(connection) == seq
+    current = await latest(connection) == seq
+    # Who is behind and was taken off the list does not put itself on it again: what it does not honour may have returned, and `linger` goes by the list.
+    if not await _renewed(connection, worker, seq, lease_seconds) and current:
+        said = {"acknowledged": seq, "lease_ms": round(lease_seconds * 1000)}
+        await connection.execute(tables.workers.insert().values(id=worker, renewals=1, **said))
+    return current
 
 
 async def linger(connection: AsyncConnection, worker: str, seq: int, lease_seconds: float) -> bool:

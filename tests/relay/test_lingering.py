@@ -205,6 +205,8 @@ async def test_who_was_not_waited_for_any_more_gets_no_lease(database: Database)
     async with database.write(None) as connection:
         assert not await changes.linger(connection, "frozen", seen, 0.1)
         assert not await changes.acknowledge(connection, "frozen", seen, 0.1)
+    async with database.write(None) as connection:
+        assert not await changes.linger(connection, "frozen", seen, 0.1)  # it did not put itself on the list again by that
 
 
 async def test_who_renews_in_the_last_instant_is_waited_for(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
