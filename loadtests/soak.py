@@ -93,7 +93,7 @@ class Soak:
     def __init__(self, deployment: Fleet, switches: Sequence[Switch], seed: int) -> None:
         self._deployment = deployment
         self._phases = dict.fromkeys(switches, Phase(0, None))
-        self._seen = dict.fromkeys(switches, 0)
+        self._seen: dict[Switch, set[tuple[int, int]]] = {switch: set() for switch in switches}
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._seed = seed
@@ -137,13 +137,15 @@ class Soak:
                     self.counts.revokes += 1
                     what = "slowest_revoke" if switch.off.again else "slowest_import"
                     setattr(self.counts, what, max(getattr(self.counts, what), round(time.monotonic() - began, 3)))
-            self._wait_for_a_check(switch, phase)
+            self._wait_for_checks(switch, phase)
             time.sleep(chance.uniform(0, 0.1))
 
-    def _wait_for_a_check(self, switch: Switch, phase: int) -> None:
-        """Each phase lasts until a check began and ended within it, however slow the machine is: otherwise nothing would be seen."""
-        while not self._stop.is_set() and self._seen[switch] < phase:
+    def _wait_for_checks(self, switch: Switch, phase: int) -> None:
+        """Each phase lasts until on each node a check began and ended within it, however slow the machine is: otherwise nothing would be seen."""
+        asked_for = {(phase, node) for node in range(len(self._deployment.nodes))}
+        while not self._stop.is_set() and not asked_for <= self._seen[switch]:
             time.sleep(0.005)
+        self._seen[switch] = set()
 
     def _turn(self, node: Served, turn: Turn) -> bool:
         """Whether it was done. A call that found its worker dead is asked again; then it may have been done already."""
@@ -175,10 +177,10 @@ class Soak:
             except (OSError, http.client.HTTPException):
                 _close(connection)
                 reply, connection = None, None
-            self._judge(switch, before, self._phases[switch], reply)
+            self._judge(node, switch, before, self._phases[switch], reply)
         _close(connection)
 
-    def _judge(self, switch: Switch, before: Phase, after: Phase, reply: Reply | None) -> None:
+    def _judge(self, node: int, switch: Switch, before: Phase, after: Phase, reply: Reply | None) -> None:
         with self._lock:
             counts = self.counts
             counts.checks += 1
@@ -189,7 +191,7 @@ class Soak:
                 counts.refused += 1
             elif before == after and before.allowed is not None:
                 counts.judged += 1
-                self._seen[switch] = before.number
+                self._seen[switch].add((before.number, node))
                 allowed = reply.json["decision"] == "allow"
                 if allowed and not before.allowed:
                     counts.violations += 1
