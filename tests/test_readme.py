@@ -1,4 +1,4 @@
-"""The README shows what the program prints: each of its console blocks is run and compared."""
+"""The README shows what the program prints, each of its console blocks is run and compared, and the settings that there are."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from app.settings import PREFIX, Settings
+
 ROOT = Path(__file__).parent.parent
-BLOCKS = re.findall(r"```console\n\$ (.*)\n((?:.*\n)*?)```", (ROOT / "README.md").read_text(encoding="utf-8"))
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```console\n\$ (.*)\n((?:.*\n)*?)```", TEXT)
 
 
 def test_there_are_blocks() -> None:
@@ -25,3 +28,8 @@ def test_a_block_shows_what_the_program_prints(command: str, shown: str) -> None
     env = os.environ | {"PATH": path, "PYTHONUTF8": "1"}
     ran = subprocess.run(["bash", "-c", command], cwd=ROOT, env=env, capture_output=True, text=True, encoding="utf-8", check=False)
     assert ran.stdout + ran.stderr == shown
+
+
+def test_the_settings_are_those_that_there_are() -> None:
+    rows = [f"| `{PREFIX}{name.upper()}` | `{field.default}` | {field.description} |" for name, field in Settings.model_fields.items()]
+    assert [line for line in TEXT.splitlines() if line.startswith(f"| `{PREFIX}")] == rows

@@ -8,9 +8,6 @@ from datetime import datetime, tzinfo
 from typing import Any, BinaryIO
 
 import msgspec
-from openpyxl import Workbook
-from openpyxl.cell import WriteOnlyCell
-from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
 from app.audit import record_file
 from app.audit.record_file import Piece, Range
@@ -121,7 +118,7 @@ async def write_workbook(database: Database, chosen: Range, zone: tzinfo, out: B
     """
     if chosen.last - chosen.first >= MAX_ROWS:
         raise BadInput([FieldError("since", "too_many", f"超过 {MAX_ROWS} 条，请缩短时段 / more than {MAX_ROWS} entries: narrow the time")])
-    book = _Book(zone)
+    book = await asyncio.to_thread(_Book, zone)
     waiting: list[Piece] = []
     async for piece in record_file.pieces(database, chosen):
         waiting.append(piece)
@@ -133,7 +130,15 @@ async def write_workbook(database: Database, chosen: Range, zone: tzinfo, out: B
 
 
 class _Book:
+    """The workbook on its way. Its methods block."""
+
     def __init__(self, zone: tzinfo) -> None:
+        # Loaded by who writes a workbook, see `packs.zips`.
+        from openpyxl import Workbook
+        from openpyxl.cell import WriteOnlyCell
+        from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+
+        self._new_cell, self._illegal = WriteOnlyCell, ILLEGAL_CHARACTERS_RE
         self._zone = zone
         self._book = Workbook(write_only=True)
         self._sheets = {}
@@ -163,7 +168,15 @@ class _Book:
             return at
 
     def _append(self, sheet: Any, texts: Sequence[str]) -> None:
-        sheet.append([_cell(sheet, text) for text in texts])
+        sheet.append([self._cell(sheet, text) for text in texts])
+
+    def _cell(self, sheet: Any, text: str) -> Any:
+        """Every cell is text: no spreadsheet makes a number of a code or a formula of what somebody wrote."""
+        shown = self._illegal.sub("", text)
+        cell = self._new_cell(sheet, shown if len(shown) <= MAX_CELL else shown[:MAX_CELL] + "…")
+        cell.data_type = "s"
+        cell.number_format = "@"
+        return cell
 
 
 def _values(kind: str, form: _Row | None) -> list[str]:
@@ -177,12 +190,3 @@ def _value(read: Callable[[_Row], Any], form: _Row) -> str:
     except (msgspec.DecodeError, KeyError, TypeError, ValueError):
         return "无法读取 unreadable"
     return "" if value is None else str(value)
-
-
-def _cell(sheet: Any, text: str) -> Any:
-    """Every cell is text: no spreadsheet makes a number of a code or a formula of what somebody wrote."""
-    shown = ILLEGAL_CHARACTERS_RE.sub("", text)
-    cell = WriteOnlyCell(sheet, shown if len(shown) <= MAX_CELL else shown[:MAX_CELL] + "…")
-    cell.data_type = "s"
-    cell.number_format = "@"
-    return cell

@@ -38,7 +38,7 @@ from app.errors import StoreAway
 from app.store import changes, hospitals, keys
 from app.store.changes import KEYS, TECHNOLOGIES, Logged, Mark, since_boot
 from app.store.database import AWAY, Database
-from app.store.reach import leave, settled, within
+from app.store.reach import AT_START_SECONDS, leave, settled, within
 from app.telemetry.meters import Meters
 
 _log = logging.getLogger("surgate.live")
@@ -57,9 +57,6 @@ BESIDE_SECONDS = 1.0
 
 PATIENT_SECONDS = 5.0
 """How long it may take to answer that."""
-
-REACH_AT_START_SECONDS = 5.0
-"""The same at the start, before the snapshot is taken instead: a machine that has just started is slow, and no check waits."""
 
 STOP_SECONDS = 10.0
 """How long a stop waits for what this worker has to tell the others; its lease runs out by itself."""
@@ -148,7 +145,7 @@ class Live:
         self._generation = 0 if index is None else index.generation
         try:
             if index is None:
-                await self._look(REACH_AT_START_SECONDS)
+                await self._look(AT_START_SECONDS)
             else:
                 await self._look_after(index)
             if len(self.settings) == 1:
@@ -403,10 +400,10 @@ class Live:
 
     async def _look_after(self, index: Index) -> None:
         """The first look of a worker that could do without the database."""
-        _, mark = await within(REACH_AT_START_SECONDS, self._standing(index.seq))
+        _, mark = await within(AT_START_SECONDS, self._standing(index.seq))
         if index.seq and mark != index.mark:
             self._log_replaced(index.seq)
-        await self._look(REACH_AT_START_SECONDS)
+        await self._look(AT_START_SECONDS)
 
     async def _standing(self, seq: int) -> tuple[int, str | None]:
         async with self._database.read() as connection:

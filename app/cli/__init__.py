@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 
 import click
-
-from app.cli.audit import audit
-from app.cli.doctor import doctor
-from app.cli.journal import journal
-from app.cli.keys import keys
-from app.cli.orders import check, explain_command, validate
-from app.cli.serve import serve
-from app.cli.store import import_command, migrate_command
 
 PRIVATE = 0o077
 """What is taken from the mode of every file that is made: the store and what is exported from it name patients."""
 
+COMMANDS = {
+    "serve": "serve.serve",
+    "check": "orders.check",
+    "explain": "orders.explain_command",
+    "validate": "orders.validate",
+    "import": "store.import_command",
+    "migrate": "store.migrate_command",
+    "keys": "keys.keys",
+    "audit": "audit.audit",
+    "journal": "journal.journal",
+    "doctor": "doctor.doctor",
+}
+"""Where each command is, below this package."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class _Commands(click.Group):
+    """Loads a command when it is asked for: the supervisor of a service, which lives as long as that does, has no use for what the others need."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(".")
+        command: click.Command = getattr(import_module(f"{__name__}.{module}"), name)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="surgate")
 def main() -> None:
     """Surgate: may this surgeon do this procedure?"""
     os.umask(PRIVATE)
-
-
-for command in (serve, check, explain_command, validate, import_command, migrate_command, keys, audit, journal, doctor):
-    main.add_command(command)

@@ -15,7 +15,7 @@ from app.packs.sheets import open_sheet
 from app.packs.tables import TABLES
 from app.packs.technologies import Given, merge, read_technologies
 from app.packs.toml_tables import parse_toml
-from app.packs.workbook import is_workbook
+from app.packs.zips import is_workbook
 from app.store import hospitals
 
 _READERS: Mapping[str, Callable[[Source, References], Any]] = {

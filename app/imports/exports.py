@@ -15,7 +15,6 @@ from app.imports.current import Current, Held
 from app.imports.plan import PACK
 from app.imports.plan_lists import CATALOG, TECHNOLOGIES
 from app.imports.toml_out import hospital_toml, technologies_toml
-from app.imports.xlsx_out import workbook_of
 from app.packs.load import HOSPITAL_FILE, SHIPPED_PACKS, TECHNOLOGIES_FILE
 from app.packs.tables import TABLES
 
@@ -62,7 +61,11 @@ def _builds_on(current: Current) -> tuple[str, ...]:
 
 def _table(kind: str, current: Current, form: Format) -> bytes:
     rows = rows_of(kind, _held(kind, current), current.names)
-    return _csv(rows) if form is Format.CSV else workbook_of(kind, rows)
+    if form is Format.CSV:
+        return _csv(rows)
+    from app.imports.xlsx_out import workbook_of  # see `packs.zips`
+
+    return workbook_of(kind, rows)
 
 
 def _held(kind: str, current: Current) -> Iterable[Held]:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from app.packs.load import HOSPITAL_FILE
 from app.packs.problems import Problems
-from app.packs.workbook import ENTRY_IN_ZIP, USUAL_COMPRESSIONS
+from app.packs.zips import ENTRY_IN_ZIP, USUAL_COMPRESSIONS
 
 MAX_FILES = 200
 """Files of a zip: a pack has about fifteen, and may lie beside those that it builds on."""

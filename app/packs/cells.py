@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from app.engine.codes import MalformedCode, normalize_procedure, normalize_text
 from app.engine.model import ScopeType
@@ -18,6 +18,9 @@ from app.packs.texts import folded, shown
 from app.packs.words import ENTRY_FLAGS, GRADE_NUMERALS
 
 T = TypeVar("T")
+
+NumberedCells: TypeAlias = tuple[int, Sequence[object]]
+"""A row's number as the spreadsheet shows it, and the row's cells."""
 
 MAX_TEXT_CHARS = 4_000
 """Longer than any name and any list of codes; a cell beyond it is a slip, such as a quote that was never closed."""

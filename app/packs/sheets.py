@@ -11,10 +11,10 @@ import io
 from collections.abc import Iterator, Sequence
 
 from app.engine.codes import normalize_text
-from app.packs.cells import is_blank
+from app.packs.cells import NumberedCells, is_blank
 from app.packs.problems import Problems, SheetError
 from app.packs.texts import encoding_of, shown
-from app.packs.workbook import NumberedCells, is_workbook, open_workbook
+from app.packs.zips import is_workbook
 
 MAX_ROWS = 1_048_576
 """Rows of a table: as many as a spreadsheet has."""
@@ -74,6 +74,8 @@ def open_sheet(file: str, data: bytes, problems: Problems) -> Sheet | None:
     """The table in a file of that name, its kind told by its content. None, with a problem, where it cannot be read at all."""
     try:
         if is_workbook(data):
+            from app.packs.workbook import open_workbook  # see `zips`
+
             rows, expected = open_workbook(file, data, problems)
             return Sheet(file, rows, expected, problems, padded=True)
         if file.lower().endswith(".xlsx"):

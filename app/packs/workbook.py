@@ -12,14 +12,16 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import IO, Any, TypeAlias
+from typing import IO, Any
 
 from openpyxl.reader.excel import ExcelReader
 from openpyxl.worksheet.cell_range import CellRange
 
+from app.packs.cells import NumberedCells
 from app.packs.problems import Problems, SheetError
 from app.packs.texts import shown
 from app.packs.xml_parts import Part, look_through, too_much
+from app.packs.zips import ENTRY_IN_ZIP, OLD_OFFICE, USUAL_COMPRESSIONS
 
 MAX_UNPACKED_BYTES = 512 * 1024 * 1024
 """A workbook is a zip: 400,000 grants unpack to about 200 MiB, and a few kilobytes can be made to unpack to terabytes."""
@@ -36,22 +38,6 @@ LOOKED_INTO_ROWS = 100
 BATCH_ROWS = 1_000
 """Rows that are taken from openpyxl at once, with its warnings off."""
 
-_ZIP, _OLD_OFFICE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
-
-ENTRY_IN_ZIP = b"PK\x01\x02"
-"""What each entry of a zip's directory begins with: counted before the directory is read, which takes ten times its size."""
-
-USUAL_COMPRESSIONS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
-"""Of others more is unpacked than is asked for."""
-
-NumberedCells: TypeAlias = tuple[int, Sequence[object]]
-"""A row's number as the spreadsheet shows it, and the row's cells."""
-
-
-def is_workbook(data: bytes) -> bool:
-    """Whether the content is a workbook's, new or old, whatever the file is called."""
-    return data.startswith((_ZIP, _OLD_OFFICE))
-
 
 def open_workbook(file: str, data: bytes, problems: Problems) -> tuple[Iterator[NumberedCells], int]:
     """The rows of the first sheet, and how many it says it has (0 where it does not say). Further sheets that hold something are warned of.
@@ -59,7 +45,7 @@ def open_workbook(file: str, data: bytes, problems: Problems) -> tuple[Iterator[
     Raises:
         SheetError: it cannot be read, or cells below the heading are merged; from the rows too, where the damage lies further down.
     """
-    if data.startswith(_OLD_OFFICE):
+    if data.startswith(OLD_OFFICE):
         raise SheetError(
             "这是旧版 Excel（.xls）或加密的文件，请去掉密码并另存为 .xlsx。",
             "This is an old Excel file (.xls) or an encrypted one. Remove the password and save it as .xlsx.",

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 
 from app.engine.model import Grant, Hospital, ScopeType
 from app.errors import BadInput, FieldError
+from app.packs.cells import NumberedCells
 from app.packs.problems import Problem, Problems
 from app.packs.records import read_grants
 from app.packs.references import References
 from app.packs.rows import Source
 from app.packs.sheets import Sheet
 from app.packs.tables import GRANTS
-from app.packs.workbook import NumberedCells
 
 UNKNOWN, INVALID = "unknown", "invalid"
 

@@ -11,17 +11,14 @@ from sqlalchemy import text
 
 from app.audit.keyfile import SealKeyUnusable
 from app.audit.store import introduce, open_store
-from app.cache.live import REACH_AT_START_SECONDS
 from app.cache.snapshot import Snapshot
 from app.errors import SurgateError
-from app.imports.pack import import_pack
-from app.packs.load import SHIPPED_PACKS
 from app.serving.demo import DEMO_HOSPITAL, keep_demo_keys, read_demo_keys, refuse_demo, refuse_demo_keys
 from app.settings import Settings
 from app.store import hospitals
 from app.store.database import AWAY, Database
 from app.store.migrate import migrate
-from app.store.reach import within
+from app.store.reach import AT_START_SECONDS, within
 
 
 class NotPrepared(SurgateError):
@@ -52,7 +49,7 @@ async def prepare(settings: Settings, tell: Callable[[str], None]) -> Prepared:
     database, heads = open_store(settings)
     try:
         try:
-            await within(REACH_AT_START_SECONDS, _ask(database))
+            await within(AT_START_SECONDS, _ask(database))
         except AWAY as error:
             return await asyncio.to_thread(_without_database, settings, error, tell)
         await migrate(database)
@@ -68,6 +65,10 @@ async def prepare(settings: Settings, tell: Callable[[str], None]) -> Prepared:
 
 async def _prepare(settings: Settings, database: Database, tell: Callable[[str], None]) -> Prepared:
     if settings.demo and not await _codes(database):
+        # Loaded where it is wanted: a supervisor lives long and needs it once, if ever.
+        from app.imports.pack import import_pack
+        from app.packs.load import SHIPPED_PACKS
+
         tell(f"导入演示医院 importing the demo hospital {DEMO_HOSPITAL} …")
         await import_pack(database, SHIPPED_PACKS / DEMO_HOSPITAL, by="surgate serve")
     demo = await keep_demo_keys(database, settings.demo_keys_file) if settings.demo else {}

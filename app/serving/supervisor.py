@@ -11,8 +11,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from app.serving.worker import READY
 from app.settings import Settings
+
+READY = b"ready"
+"""What a worker says on its lifeline when it answers."""
 
 RESTART_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0)
 """How long to wait before a worker is started anew, by how often it ended before it was ready; the last for all further times."""

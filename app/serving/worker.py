@@ -18,12 +18,11 @@ import uvicorn
 
 from app.main import Gateway
 from app.serving.protocol import limits_of, protocol_of
+from app.serving.supervisor import READY
 from app.settings import Settings, read_settings
 from app.telemetry.logs import configure
 from app.telemetry.memory import Memory
 from app.telemetry.meters import Meters
-
-READY = b"ready"
 
 SWITCH_SECONDS = 0.0005
 """How long a thread that works on a file may hold up the loop whenever this wants to go on, which it does ten times for one check. By the

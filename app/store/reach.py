@@ -10,6 +10,10 @@ SLICES = 10
 """Parts in which a time is waited. A process that was stopped for any while comes back to at most one of them having run out, so that its own
 freeze is not taken for one of the other side."""
 
+AT_START_SECONDS = 5.0
+"""How long the database may take to answer a small question at the start of a service, before the snapshot is taken instead: a machine that has
+just started is slow, and no check waits."""
+
 _Made = TypeVar("_Made")
 
 

@@ -218,7 +218,7 @@ async def test_a_worker_starts_from_the_snapshot_and_goes_over(
     await suspend(database)  # not in the snapshot
     database.fault = fault
     with monkeypatch.context() as patched:
-        patched.setattr(module, "REACH_AT_START_SECONDS", SHORT)
+        patched.setattr(module, "AT_START_SECONDS", SHORT)
         live = await worker(follow_seconds=0.02)
     kept = live.hospitals["wahh"]
     assert (kept.version, kept.as_of, kept.people, kept.hospital, kept.settings) == (

@@ -43,7 +43,7 @@ def test_every_command_that_is_named_is_one() -> None:
         for word in words.split():
             if not isinstance(command, click.Group):
                 break
-            found = command.commands.get(word)
+            found = command.get_command(click.Context(command), word)
             assert found is not None, words
             command = found
 
