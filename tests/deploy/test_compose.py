@@ -87,7 +87,7 @@ def test_the_balancer_knows_every_node_keeps_operations_inside_and_sends_again_o
         assert servers == {gateway: f"{gateway}:8080" for gateway in GATEWAYS}, name
         assert "option httpchk GET /healthz" in section, name
     retried = {name: line for name, lines in sections.items() for line in lines if line.startswith("retry-on ")}
-    assert retried == {"defaults": "retry-on conn-failure", "backend checks": "retry-on conn-failure empty-response"}
+    assert retried == {"defaults": "retry-on conn-failure", "backend checks": "retry-on conn-failure empty-response response-timeout"}
     frontend = sections["frontend https"]
     denied = next(line for line in frontend if line.startswith("http-request deny"))
     assert "-m beg /metrics" in denied
