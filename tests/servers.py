@@ -197,7 +197,7 @@ class Redis(Server):
         file.chmod(0o644)
         self._run([_tool("redis-server"), str(file)], self.folder / "log")
         deadline = time.monotonic() + START_SECONDS
-        while self._call("PING") != "PONG":
+        while not self._call("PING").startswith(("PONG", "NOAUTH")):
             assert self.process is not None
             assert self.process.poll() is None, (self.folder / "log").read_text()
             assert time.monotonic() < deadline, "Redis does not start"

@@ -18,12 +18,12 @@ fi
 # What the gateway may do in Redis, and nothing else: the keys of its own, and the commands that it uses. The file holds the password's hash.
 password=$(sed -n 's/^REDIS_PASSWORD=//p' .env)
 hash=$(printf %s "$password" | openssl dgst -sha256 -r | cut -d' ' -f1)
-commands='+@hash +@stream +@connection +@transaction +eval +evalsha +script|load +set +get +del +exists +rename +expire +persist +role +cluster|slots +cluster|shards +cluster|nodes -@dangerous +info'
+commands='+@hash +@stream +@connection +@transaction +eval +evalsha +script|load +set +get +del +exists +rename +expire +persist +cluster|slots +cluster|shards +cluster|nodes -@dangerous +info'
 printf 'user default off\nuser surgate on #%s ~surgate:* %s\n' "$hash" "$commands" > secrets/users.acl
 
 # For a trial alone: put the hospital's own certificate, its chain and its key in this file before others may reach it.
 if [ ! -e secrets/tls.pem ]; then
-    openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=surgate -keyout secrets/tls.key -out secrets/tls.crt
+    openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=surgate -addext 'subjectAltName=DNS:localhost,IP:127.0.0.1' -keyout secrets/tls.key -out secrets/tls.crt
     cat secrets/tls.crt secrets/tls.key > secrets/tls.pem
     rm secrets/tls.crt secrets/tls.key
 fi

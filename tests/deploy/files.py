@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,7 @@ import yaml
 
 from app.settings import Settings, read_settings
 from app.telemetry.families import FAMILIES, Family
+from tests.servers import Redis, removed
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "deploy" / "compose"
@@ -31,6 +36,33 @@ def manifests() -> list[dict[str, Any]]:
     """Every object of the cluster."""
     files = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text(encoding="utf-8"))["resources"]
     return [one for file in files for one in yaml.safe_load_all((KUBERNETES / file).read_text(encoding="utf-8"))]
+
+
+def secrets_made(folder: Path) -> Path:
+    """A folder in which `secrets.sh` was run."""
+    shutil.copyfile(COMPOSE / "secrets.sh", folder / "secrets.sh")
+    (folder / "secrets.sh").chmod(0o755)
+    subprocess.run([str(folder / "secrets.sh")], check=True, capture_output=True)
+    return folder
+
+
+def passwords(folder: Path) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in (folder / ".env").read_text().splitlines())
+
+
+@contextmanager
+def redis_as_deployed(folder: Path) -> Iterator[tuple[Redis, str]]:
+    """A server with the deployment's settings and users, but for where it listens and keeps things; and the gateway's password."""
+    made = secrets_made(folder)
+    server = Redis(folder / "redis")
+    users = server.folder / "users.acl"
+    users.write_bytes((made / "secrets" / "users.acl").read_bytes())
+    users.chmod(0o644)
+    lines = (COMPOSE / "redis.conf").read_text(encoding="utf-8").splitlines()
+    server.options = (*(line for line in lines if not line.startswith(("#", "port ", "dir ", "aclfile "))), f"aclfile {users}")
+    with removed(server):
+        server.start()
+        yield server, passwords(made)["REDIS_PASSWORD"]
 
 
 def settings_of(given: dict[str, str]) -> Settings:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -17,8 +16,8 @@ import yaml
 from app.audit.keyfile import KeyFile
 from app.events.stream import HEARTBEAT_SECONDS
 from app.serving.supervisor import KILL_AFTER_SECONDS
-from tests.deploy.files import COMPOSE, compose, settings_of, unknown_in
-from tests.servers import Redis, redis
+from tests.deploy.files import COMPOSE, compose, passwords, redis_as_deployed, secrets_made, settings_of, unknown_in
+from tests.servers import Redis
 
 GATEWAYS = ("gateway1", "gateway2")
 HAPROXY = (COMPOSE / "haproxy.cfg").read_text(encoding="utf-8")
@@ -73,7 +72,11 @@ def test_only_the_balancer_is_reached_from_outside_and_only_it_and_prometheus_re
     assert settings.ops_networks == networks["ops"]["ipam"]["config"][0]["subnet"]
     assert [name for name, service in services.items() if "ops" in service["networks"]] == [*GATEWAYS, "prometheus"]
     assert settings.trusted_proxies == services["balancer"]["networks"]["front"]["ipv4_address"]
-    assert ip_address(settings.trusted_proxies) in ip_network(networks["front"]["ipam"]["config"][0]["subnet"])
+    (front,) = networks["front"]["ipam"]["config"]
+    assert ip_address(settings.trusted_proxies) in ip_network(front["subnet"])
+    # The gateways start first, and Docker gives out the lowest free address: it must not be the balancer's.
+    assert ip_address(settings.trusted_proxies) not in ip_network(front["ip_range"])
+    assert ip_network(front["ip_range"])[0] in ip_network(front["subnet"])
 
 
 def test_the_balancer_knows_every_node_keeps_operations_inside_and_sends_again_only_what_may_be_sent_twice() -> None:
@@ -84,7 +87,7 @@ def test_the_balancer_knows_every_node_keeps_operations_inside_and_sends_again_o
         assert servers == {gateway: f"{gateway}:8080" for gateway in GATEWAYS}, name
         assert "option httpchk GET /healthz" in section, name
     retried = {name: line for name, lines in sections.items() for line in lines if line.startswith("retry-on ")}
-    assert retried == {"defaults": "retry-on conn-failure", "backend checks": "retry-on conn-failure empty-response"}
+    assert retried == {"defaults": "retry-on conn-failure", "backend checks": "retry-on conn-failure empty-response response-timeout"}
     frontend = sections["frontend https"]
     denied = next(line for line in frontend if line.startswith("http-request deny"))
     assert "-m beg /metrics" in denied
@@ -93,6 +96,8 @@ def test_the_balancer_knows_every_node_keeps_operations_inside_and_sends_again_o
     times = {line.split()[1]: line.split()[2] for line in sections["defaults"] if line.startswith("timeout ")}
     assert float(times["client"].removesuffix("s")) > 2 * HEARTBEAT_SECONDS, "a silent stream is cut"
     assert "timeout server 1h" in sections["backend streams"]
+    (check,) = [line for line in sections["defaults"] if line.startswith("default-server ")]
+    assert float(times["check"].removesuffix("s")) > float(check.split()[3].removesuffix("s")), "a busy node is taken for a dead one"
 
 
 def test_prometheus_scrapes_every_node_under_the_name_that_the_rules_ask_for() -> None:
@@ -113,7 +118,7 @@ def test_a_panel_asks_for_what_the_gateway_tells(panel: dict[str, Any]) -> None:
 
 
 def test_the_script_makes_what_the_parts_can_use_and_makes_it_once(tmp_path: Path) -> None:
-    made = _secrets(tmp_path)
+    made = secrets_made(tmp_path)
     before = {file.name: file.read_bytes() for file in (made / "secrets").iterdir()}
     key = KeyFile(made / "secrets" / "seal-key.pem").current()
     subprocess.run([str(made / "secrets.sh")], check=True, capture_output=True)
@@ -121,18 +126,14 @@ def test_the_script_makes_what_the_parts_can_use_and_makes_it_once(tmp_path: Pat
     assert KeyFile(made / "secrets" / "seal-key.pem").current().fingerprint == key.fingerprint
     assert all(file.stat().st_mode & 0o077 == 0 for file in [made / ".env", *(made / "secrets").iterdir()])
     asked = set(re.findall(r"\$\{(\w+):\?", (COMPOSE / "compose.yaml").read_text(encoding="utf-8")))
-    assert set(_passwords(made)) == asked
+    assert set(passwords(made)) == asked
     assert {Path(secret["file"]).name for secret in compose()["secrets"].values()} == set(before)
+    named = ["openssl", "x509", "-in", str(made / "secrets" / "tls.pem"), "-noout", "-checkhost", "localhost"]
+    assert "does match" in subprocess.run(named, check=True, capture_output=True, text=True).stdout
 
 
 def test_the_gateways_user_may_do_in_redis_what_it_needs_and_nothing_else(tmp_path: Path) -> None:
-    made = _secrets(tmp_path)
-    rules = (made / "secrets" / "users.acl").read_text().splitlines()
-    plain = [line for line in (COMPOSE / "redis.conf").read_text(encoding="utf-8").splitlines() if line.startswith("maxmemory")]
-    password = _passwords(made)["REDIS_PASSWORD"]
-    with redis(tmp_path / "redis", *plain) as server:
-        for rule in rules[1:] + rules[:1]:
-            assert server.call("ACL", "SETUSER", *rule.split()[1:]) == "OK", rule
+    with redis_as_deployed(tmp_path) as (server, password):
         allowed = [
             ("PING",),
             ("HSET", "surgate:1:{X}:people", "1", "a"),
@@ -164,17 +165,6 @@ def _as_gateway(server: Redis, password: str, words: tuple[str, ...]) -> str:
     command = ["redis-cli", "-p", str(server.port), "--user", "surgate", "--no-auth-warning", *words]
     made = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"REDISCLI_AUTH": password})
     return made.stdout + made.stderr
-
-
-def _secrets(folder: Path) -> Path:
-    shutil.copyfile(COMPOSE / "secrets.sh", folder / "secrets.sh")
-    (folder / "secrets.sh").chmod(0o755)
-    subprocess.run([str(folder / "secrets.sh")], check=True, capture_output=True)
-    return folder
-
-
-def _passwords(folder: Path) -> dict[str, str]:
-    return dict(line.split("=", 1) for line in (folder / ".env").read_text().splitlines())
 
 
 def _sections() -> dict[str, list[str]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import zipfile
 from collections.abc import AsyncIterator, Callable, Collection
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ from app.store import changes, outbox, tables
 from app.store import keys as key_store
 from app.store.keys import Role
 from tests.notify.receiver import until
+from tests.promises.other_hospital import SURGEONS, other_pack
 from tests.service.conftest import PACK, bearer, client, gateway, keys_fixture, shared, store
 from tests.service.conftest import settings as usual_settings
 from tests.service.orders import EXPIRED, order
@@ -41,9 +41,6 @@ CLIENT = "his"
 CASE, OVERRIDE_CASE = "CASE-1", "CASE-2"
 REQUEST = "REQUEST-1"
 EVERYBODYS_STAFF, EVERYBODYS_TECHNOLOGY = "100012", "G09"
-SURGEONS = ("100007", "100012", "100234", "100377", "200018")
-"""Who holds grants in `other` too."""
-
 OPEN = frozenset[Role]()
 HIS, ANESTHESIA, OFFICE, OPS, AUDITOR, ADMIN = (
     Role.HIS,
@@ -261,7 +258,7 @@ def settings(usual_settings: Settings) -> Settings:
 
 @pytest.fixture
 async def world(gateway: Gateway, client: httpx.AsyncClient, keys: dict[str, str], tmp_path: Path) -> AsyncIterator[World]:
-    await import_pack(gateway.database, _other_pack(tmp_path / "other"))
+    await import_pack(gateway.database, other_pack(tmp_path / "other"))
     others = {}
     async with gateway.database.write("other") as connection:
         for role in Role:
@@ -302,22 +299,6 @@ async def world(gateway: Gateway, client: httpx.AsyncClient, keys: dict[str, str
                 for name in ("decisions", "grants", "changes", "overrides", "keys", "notifications")
             },
         )
-
-
-def _other_pack(folder: Path) -> Path:
-    """The demo hospital's pack as another hospital's: the same numbers and codes, other names, few grants."""
-    folder.mkdir()
-    for file in PACK.iterdir():
-        text = file.read_text(encoding="utf-8")
-        if file.name == "hospital.toml":
-            text = text.replace('code = "wahh"', 'code = "other"').replace("武汉亚洲心脏病医院（示例）", "另一家医院")
-        if file.name in ("grants.csv", "volumes.csv", "credentials.csv"):
-            heading, *rows = text.splitlines(keepends=True)
-            text = heading + "".join(row for row in rows if row.startswith(SURGEONS))
-        if file.name == "staff.csv":
-            text = re.sub(r"^(\d{6}),[^,]+,", r"\1,乙\1,", text, flags=re.MULTILINE)
-        (folder / file.name).write_text(text, encoding="utf-8")
-    return folder
 
 
 async def _dead_notification(gateway: Gateway, override: str) -> int:

@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from app.cache.redis_address import parse
 from app.settings import BadSettings, Settings, read_settings
+from tests.deploy.files import redis_as_deployed
 from tests.relay.conftest import HOSPITAL, SURGEON, Workers, change, complete, honoured, status, until, working
 from tests.served import free_port
 from tests.servers import START_SECONDS, Redis, _tool, redis
@@ -67,6 +68,11 @@ async def test_a_user_with_no_more_rights_than_it_needs(
         assert "is away" in caplog.text
         assert SECRET not in caplog.text
         assert QUOTED not in caplog.text
+
+
+async def test_the_user_that_the_deployments_files_make(tmp_path: Path, at: Callable[[str], Workers]) -> None:
+    with redis_as_deployed(tmp_path) as (server, password):
+        await _goes(at(f"redis://surgate:{password}@127.0.0.1:{server.port}/0"))
 
 
 async def test_over_tls_with_a_ca_of_the_hospitals_own(tmp_path: Path, at: Callable[[str], Workers]) -> None:

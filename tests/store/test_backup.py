@@ -1,8 +1,11 @@
-"""Backup and restore, as docs/operations.md says: taken while the service is under load, put into an empty server, verified, served again."""
+"""Backup and restore, by the very commands of docs/operations.md: taken while the service is under load, put into an empty server, verified, served
+again."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -19,18 +22,24 @@ from tests.service.conftest import Shared
 
 OWNER = "gate"
 
+SECTION = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8").partition("## Backup and restore")[2].partition("\n## ")[0]
+OF_POSTGRESQL, TO_POSTGRESQL, _OF_COMPOSE, _TO_COMPOSE, OF_SQLITE = re.findall(r"^```sh\n(.*?)^```", SECTION, re.DOTALL | re.MULTILINE)
+"""The commands, in the order in which they stand there. Nobody can run those of the containers here."""
+
 SEALING = "3600"
 """Seconds: no seal is made while a backup is."""
 
 
 def test_a_dump_and_the_folder_of_seals_are_the_whole_record(shared: Shared, tmp_path: Path) -> None:
     shared.server.execute("CREATE DATABASE hospital TEMPLATE template")
-    var, dump = _node(tmp_path / "node", shared.folder), tmp_path / "surgate.dump"
+    var, dump = _node(tmp_path / "node", shared.folder), tmp_path / "backup" / "surgate.dump"
     with served(var, database_url=shared.server.url("hospital")) as service:
         first = _check(service, shared.keys, "BEFORE-1")
         with _load(service, shared.keys):
-            kept = _keep(var, tmp_path / "kept")
-            _dump(shared.server, "hospital", dump)
+            _backup(shared.server, "hospital", var, dump.parent)
+        kept = tmp_path / "kept"
+        shutil.copytree(dump.parent / "NODE", kept)
+        shutil.copyfile(var / "seal-key.pem", kept / "seal-key.pem")
         late = _check(service, shared.keys, "AFTER-1")
         assert service.stop() == 0
     with postgres(tmp_path / "empty") as server:
@@ -50,10 +59,10 @@ def test_a_dump_and_the_folder_of_seals_are_the_whole_record(shared: Shared, tmp
 
 def test_what_an_older_dump_does_not_hold_is_named(shared: Shared, tmp_path: Path) -> None:
     shared.server.execute("CREATE DATABASE older TEMPLATE template")
-    var, dump = _node(tmp_path / "node", shared.folder), tmp_path / "surgate.dump"
+    var, dump = _node(tmp_path / "node", shared.folder), tmp_path / "backup" / "surgate.dump"
     with served(var, database_url=shared.server.url("older")) as service:
         _check(service, shared.keys, "BEFORE-1")
-        _dump(shared.server, "older", dump)
+        _backup(shared.server, "older", var, dump.parent)
         last = int(shared.server.execute("SELECT max(number) FROM chain", "older"))
         for number in range(3):
             _check(service, shared.keys, f"AFTER-{number}")
@@ -72,9 +81,9 @@ def test_a_copy_of_the_embedded_store_and_the_folder_of_seals_are_the_whole_reco
     with served(var, seal_seconds=SEALING) as service:
         first = _check(service, keys, "BEFORE-1")
         with _load(service, keys):
-            kept = _keep(var, tmp_path / "kept")
-            with closing(sqlite3.connect(var / "surgate.db")) as connection:
-                connection.execute("VACUUM INTO ?", (str(kept / "surgate.db"),))
+            kept = tmp_path / "kept"
+            _run(OF_SQLITE, var, kept, {})
+            shutil.copyfile(var / "seal-key.pem", kept / "seal-key.pem")
         _check(service, keys, "AFTER-1")
         assert service.stop() == 0
     older = _keep(var, tmp_path / "older")
@@ -109,19 +118,32 @@ def _keep(var: Path, to: Path) -> Path:
     return _node(to, var)
 
 
-def _dump(server: Postgres, database: str, file: Path) -> None:
-    where = ["-h", "127.0.0.1", "-p", str(server.port), "-U", "surgate"]
-    subprocess.run([_tool("pg_dump"), *where, "--format=custom", f"--file={file}", database], check=True)
+def _backup(server: Postgres, database: str, var: Path, to: Path) -> None:
+    _run(_of(OF_POSTGRESQL, database), var, to, _reached(server))
 
 
 def _restore(server: Postgres, database: str, file: Path) -> None:
     """Into a database of a role that is no superuser."""
-    where = ["-h", "127.0.0.1", "-p", str(server.port), "-U", "surgate"]
-    subprocess.run([_tool("createuser"), *where, OWNER], check=True)
-    form = [f"--owner={OWNER}", "--template=template0", "--encoding=UTF8", "--locale=C.UTF-8"]
-    subprocess.run([_tool("createdb"), *where, *form, database], check=True)
-    how = ["--exit-on-error", "--single-transaction", "--no-owner", f"--role={OWNER}"]
-    subprocess.run([_tool("pg_restore"), *where, *how, f"--dbname={database}", str(file)], check=True)
+    _run(_of(TO_POSTGRESQL, database), file.parent, file.parent, _reached(server))
+
+
+def _of(commands: str, database: str) -> str:
+    """The same for a database and a role of those names: the tests' servers have others, and their superuser is `surgate`."""
+    named = re.sub(r"(createuser |--owner=|--role=)surgate\b", rf"\1{OWNER}", commands)
+    return re.sub(r"(--dbname=|(?<=[\w-]) )surgate(?=\s*(#|\n| B))", rf"\1{database}", named)
+
+
+def _reached(server: Postgres) -> dict[str, str]:
+    folder = Path(_tool("pg_dump")).parent
+    return {"PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGUSER": "surgate", "PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+def _run(commands: str, var: Path, backup: Path, env: dict[str, str]) -> None:
+    """What an operator would type; the program's own commands are run by the test itself."""
+    lines = [line for line in commands.splitlines() if not line.startswith("surgate ")]
+    text = "\n".join(lines).replace("VAR_DIR", str(var)).replace("BACKUP", str(backup))
+    ran = subprocess.run(["bash", "-euc", text], env=os.environ | env, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, f"{text}\n{ran.stderr}"
 
 
 def _findings(var: Path, **settings: str) -> list[tuple[str, int, int]]:

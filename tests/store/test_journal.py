@@ -12,7 +12,7 @@ import pytest
 
 from app.engine.model import Checkpoint
 from app.store import journal_file, journal_recent
-from app.store.decided import CaseTaken, Earlier, NotRecorded, case_history
+from app.store.decided import CaseTaken, Earlier, NotRecorded, RequestKey, case_history
 from app.store.journal import Journal, segments
 from app.store.journal_file import JournalFile, Kind, framed
 from app.store.journal_index import NOTHING_FOUND
@@ -81,6 +81,18 @@ async def test_the_first_of_a_case_for_another_patient_is_to_be_judged_again(one
     history = case_history((), found.journaled[HOSPITAL, "C"])
     assert history is not None
     assert (history.patient_id, [past.checkpoint for past in history.decisions]) == ("P-1", [Checkpoint.ORDER])
+
+
+async def test_equal_ids_of_two_hospitals_are_two_things(one: Journal, other: Journal) -> None:
+    mine = a_record("R", case_id="C", patient_id="P-1")
+    others = a_record("R", id="d-other", key=RequestKey("other", "his", "R"), case_id="C", patient_id="P-2", answer=b"others")
+    assert await one.append([mine], doubtful=False) == {}
+    assert await other.append([others], doubtful=False) == {}
+    for record in (mine, others):
+        case = (record.key.hospital, "C")
+        found = await one.find([record.key], [case], recent=False)
+        assert {key: known.earlier for key, known in found.earlier.items()} == {record.key: Earlier(record.content, record.answer)}
+        assert {of: [judged.id for judged in journaled] for of, journaled in found.journaled.items()} == {case: [record.id]}
 
 
 async def test_it_goes_on_over_many_files_and_a_restart(one: Journal, other: Journal, folder: Path) -> None:

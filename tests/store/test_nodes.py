@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -44,3 +45,17 @@ def _run(folder: Path, url: str, *command: str) -> subprocess.CompletedProcess[s
     return subprocess.run(
         [sys.executable, "-m", "app", *command], cwd=ROOT, env=environment(**settings), capture_output=True, text=True, check=False
     )
+
+
+def test_nodes_that_start_at_once_on_an_empty_database_make_its_tables_once(shared: Shared, tmp_path: Path) -> None:
+    shared.server.execute("CREATE DATABASE empty")
+    url = shared.server.url("empty")
+    folders = [tmp_path / name for name in ("one", "two", "three")]
+    for folder in folders:
+        folder.mkdir()
+        shutil.copyfile(shared.folder / "seal-key.pem", folder / "seal-key.pem")
+    with ThreadPoolExecutor(len(folders)) as pool:
+        for made in pool.map(lambda folder: _run(folder, url, "migrate"), folders):
+            assert made.returncode == 0, made.stdout + made.stderr
+    assert shared.server.execute("SELECT count(*) FROM alembic_version", "empty") == "1"
+    assert shared.server.execute("SELECT count(*) FROM seal_keys", "empty") == "1"
