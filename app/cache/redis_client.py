@@ -12,7 +12,7 @@ from redis.asyncio import Redis, RedisCluster, Sentinel
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from app.cache.redis_address import Address
 from app.telemetry.meters import Meters
@@ -24,7 +24,8 @@ MAX_CONNECTIONS = 8
 FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 10.0
 """How long Redis is left alone after a question failed; doubled each time until one succeeds."""
 
-FAILURES = (RedisError, OSError, TimeoutError)
+FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError)
+"""What the clients raise. That no server of a cluster can be reached, or none has a key's slot, is no `RedisError`."""
 
 _log = logging.getLogger("surgate.redis")
 
