@@ -154,7 +154,9 @@ def _bad_ids(order: Order) -> Iterator[FieldError]:
             # No id has them; not every database takes them, and a line or a page that shows them shows something else.
             yield FieldError(field, "control_character", "不能含控制字符 / must not contain control characters")
         elif len(value) > MAX_ID_LENGTH:
-            yield FieldError(field, "too_long", f"规范化后超过{MAX_ID_LENGTH}个字符 / longer than {MAX_ID_LENGTH} characters when normalized")
+            yield FieldError(
+                field, "too_long", f"规范化后超过{MAX_ID_LENGTH}个字符 / longer than {MAX_ID_LENGTH} characters when normalized"
+            )
 
 
 def _odd_start(order: Order) -> Iterator[FieldError]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from redis.asyncio import Redis, RedisCluster, Sentinel
@@ -118,10 +119,15 @@ class Way:
 
     async def ask(self, *words: Any) -> Any:
         """The answer to one command. Raises `Away`."""
-        if not self.up:
-            raise Away
+        if self.up:
+            async with self._room:
+                if self.up:  # who waited for room does not find out for itself what another one has
+                    return await self._asked(words)
+        raise Away
+
+    async def _asked(self, words: Sequence[Any]) -> Any:
         try:
-            async with self._room, asyncio.timeout(TIMEOUT_SECONDS):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 answer = await self._client.execute_command(*words)
         except FAILURES as error:
             self._pause = min(MAX_PAUSE_SECONDS, max(FIRST_PAUSE_SECONDS, 2 * self._pause))

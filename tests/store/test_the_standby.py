@@ -60,7 +60,7 @@ async def test_what_a_standby_says_is_not_taken_for_the_truth(followed: tuple[Po
             await _read(both)
         await asyncio.to_thread(standby.promote)
         async with asyncio.timeout(GIVE_UP_SECONDS):
-            while not await _is_there(led_astray):
+            while not await _is_there(led_astray):  # noqa: ASYNC110 - another process comes to it
                 await asyncio.sleep(0.05)
         await _read(both)
     finally:
