@@ -104,6 +104,7 @@ class Postgres(Server):
                 "-R",
                 "-X",
                 "stream",
+                "--checkpoint=fast",
                 "-h",
                 "127.0.0.1",
                 "-p",

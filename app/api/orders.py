@@ -22,6 +22,9 @@ from app.errors import BadInput, FieldError
 
 _DECODER = msgspec.json.Decoder(Order)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+MAX_ID_LENGTH = 64
+"""As it is kept: PostgreSQL takes no longer ones, and one sign may stand for many (`㌀` is `アパート`)."""
+
 _TIDY = re.compile(r"[!-~]+(?: [!-~]+)*").fullmatch
 """Something, in ASCII, with single blanks within: what `normalize_text` leaves as it is."""
 
@@ -150,6 +153,10 @@ def _bad_ids(order: Order) -> Iterator[FieldError]:
         elif _CONTROL.search(value):
             # No id has them; not every database takes them, and a line or a page that shows them shows something else.
             yield FieldError(field, "control_character", "不能含控制字符 / must not contain control characters")
+        elif len(value) > MAX_ID_LENGTH:
+            yield FieldError(
+                field, "too_long", f"规范化后超过{MAX_ID_LENGTH}个字符 / longer than {MAX_ID_LENGTH} characters when normalized"
+            )
 
 
 def _odd_start(order: Order) -> Iterator[FieldError]:

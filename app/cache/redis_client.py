@@ -6,13 +6,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from redis.asyncio import Redis, RedisCluster, Sentinel
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from app.cache.redis_address import Address
 from app.telemetry.meters import Meters
@@ -24,7 +25,8 @@ MAX_CONNECTIONS = 8
 FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 10.0
 """How long Redis is left alone after a question failed; doubled each time until one succeeds."""
 
-FAILURES = (RedisError, OSError, TimeoutError)
+FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError)
+"""What the clients raise. That no server of a cluster can be reached, or none has a key's slot, is no `RedisError`."""
 
 _log = logging.getLogger("surgate.redis")
 
@@ -117,10 +119,15 @@ class Way:
 
     async def ask(self, *words: Any) -> Any:
         """The answer to one command. Raises `Away`."""
-        if not self.up:
-            raise Away
+        if self.up:
+            async with self._room:
+                if self.up:  # who waited for room does not find out for itself what another one has
+                    return await self._asked(words)
+        raise Away
+
+    async def _asked(self, words: Sequence[Any]) -> Any:
         try:
-            async with self._room, asyncio.timeout(TIMEOUT_SECONDS):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 answer = await self._client.execute_command(*words)
         except FAILURES as error:
             self._pause = min(MAX_PAUSE_SECONDS, max(FIRST_PAUSE_SECONDS, 2 * self._pause))

@@ -25,6 +25,9 @@ NumberedCells: TypeAlias = tuple[int, Sequence[object]]
 MAX_TEXT_CHARS = 4_000
 """Longer than any name and any list of codes; a cell beyond it is a slip, such as a quote that was never closed."""
 
+MAX_ID_CHARS = 64
+"""What the store keeps of an id, and what an order may hold."""
+
 EARLIEST_YEAR = 1900
 """Nobody concerned practised before; a year such as 0226 is a slip."""
 
@@ -65,6 +68,17 @@ def text(cell: object) -> str:
     if isinstance(cell, int | float) and not isinstance(cell, bool) and abs(cell) < 10**MAX_EXACT_DIGITS and cell == int(cell):
         return str(int(cell))
     raise _as_text(cell)
+
+
+def identifier(cell: object) -> str:
+    """An id, no longer than an order or a path can name it."""
+    found = text(cell)
+    if len(found) > MAX_ID_CHARS:
+        raise CellError(
+            f"过长（{len(found)} 字），最多 {MAX_ID_CHARS} 字。",
+            f"{len(found)} characters are too many, at most {MAX_ID_CHARS} are allowed.",
+        )
+    return found
 
 
 def text_only(cell: object) -> str:

@@ -51,7 +51,7 @@ def _as_written(cell: object) -> object:
     return cell
 
 
-_STAFF = Column("staff", ("工号",), cells.text, required=True)
+_STAFF = Column("staff", ("工号",), cells.identifier, required=True)
 NAME_OF_STAFF = Column("name", ("姓名",), cells.text)
 """Kept by clerks to read their tables by; held against the register, and no part of the value."""
 _SOURCE = Column("source", ("来源",))
@@ -102,7 +102,7 @@ STAFF = _table(
 GRANTS = _table(
     "grants",
     "手术授权",
-    Column("id", ("授权编号",), cells.text),
+    Column("id", ("授权编号",), cells.identifier),
     _STAFF,
     NAME_OF_STAFF,
     Column("scope_type", ("授权类型",), cells.one_of(words.SCOPE_TYPES), required=True),
@@ -122,7 +122,7 @@ CREDENTIALS = _table(
     "培训与免于培训",
     _STAFF,
     NAME_OF_STAFF,
-    Column("technology", ("技术", "技术编号"), cells.text, required=True),
+    Column("technology", ("技术", "技术编号"), cells.identifier, required=True),
     Column("kind", ("证明类别",), cells.one_of(words.CREDENTIAL_KINDS), required=True),
     Column("issued_on", ("发证日期",), cells.day, required=True),
     Column("issuer", ("发证机构", "发证单位"), cells.text),

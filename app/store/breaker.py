@@ -25,8 +25,8 @@ _Answer = TypeVar("_Answer")
 _log = logging.getLogger("surgate.store")
 
 
-_REFUSALS = ("22", "23")
-"""Classes of SQLSTATE that are about what was written: data exceptions, integrity constraints."""
+_REFUSALS = ("22", "23", "54")
+"""Classes of SQLSTATE that are about what was written: data exceptions, integrity constraints, what is too large for an index."""
 
 
 def refuses(error: BaseException) -> bool:

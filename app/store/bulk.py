@@ -8,8 +8,10 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
+from asyncpg import PostgresError
 from sqlalchemy import Table
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 MAX_ROWS = 256
@@ -19,7 +21,8 @@ _SQLITE = sqlite.dialect(paramstyle="qmark")
 
 
 async def insert(connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows, in this order. All have the same columns; the others get their defaults. The transaction must be one that writes."""
+    """Insert rows, in this order. All have the same columns; the others get their defaults. The transaction must be one that writes.
+    Raises `SQLAlchemyError`."""
     if not rows:
         return
     if connection.dialect.name == "sqlite":
@@ -29,7 +32,11 @@ async def insert(connection: AsyncConnection, table: Table, rows: Sequence[Mappi
     assert raw is not None
     assert raw.is_in_transaction(), "what is copied outside of a transaction would stay"
     names = tuple(rows[0])
-    await raw.copy_records_to_table(table.name, columns=names, records=[tuple([row[name] for name in names]) for row in rows])
+    try:
+        await raw.copy_records_to_table(table.name, columns=names, records=[tuple([row[name] for name in names]) for row in rows])
+    except PostgresError as error:
+        # Past SQLAlchemy, which makes its own of what the driver raises everywhere else.
+        raise DBAPIError(f"COPY {table.name}", None, error, hide_parameters=True) from error
 
 
 async def _insert_in_steps(connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:

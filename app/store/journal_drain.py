@@ -1,7 +1,8 @@
 """The way of the journal's decisions into the database: in their order, each exactly once, by one worker of the node at a time.
 
 What was committed is found by the decisions' ids, so whatever ends a drain anywhere costs a look, never a second record. While the rest is
-brought over nobody appends, so that a drain ends also under load.
+brought over nobody appends, so that a drain ends also under load. That is after a batch that was committed while others appended: a database that can
+be read may all the same commit nothing, for want of its standby or of its disk, and nobody is to wait for that.
 """
 
 from __future__ import annotations
@@ -134,11 +135,12 @@ class Drain:
 
     async def _run(self) -> int:
         place, done, count = Place(), list[Record](), 0
+        commits = False
         while True:
             await self._locked()
             try:
                 batch = await asyncio.to_thread(self._next, place, done)
-                if not batch.more:
+                if not batch.more and (commits or not batch.records):
                     async with asyncio.timeout(REST_SECONDS):
                         count += await self._keep(batch)
                     await asyncio.to_thread(self._end, batch.records)
@@ -146,7 +148,7 @@ class Drain:
             finally:
                 self._lock.release()
             count += await self._keep(batch)
-            place, done = batch.end, batch.records
+            place, done, commits = batch.end, batch.records, True
 
     async def _locked(self) -> None:
         async with asyncio.timeout(LOCK_SECONDS):

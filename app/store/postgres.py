@@ -43,7 +43,8 @@ def engine(url: str, limits: Limits) -> AsyncEngine:
         pool_timeout=limits.connect,
         pool_recycle=RECYCLE_SECONDS,
         pool_use_lifo=True,  # what is not needed stays idle and is given back by the server's or a proxy's own time-out
-        connect_args={"timeout": limits.connect, "server_settings": settings},
+        # A standby answers whoever is led to it, with what was true a while ago: what is read there would pass for the truth.
+        connect_args={"timeout": limits.connect, "server_settings": settings, "target_session_attrs": "primary"},
     )
 
 

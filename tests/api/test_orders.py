@@ -109,6 +109,13 @@ def test_bad_input_names_the_field(change: dict[str, Any], refused: dict[str, st
     assert _refused(GOOD | change) == refused
 
 
+def test_an_id_that_grows_when_it_is_normalized_is_refused() -> None:
+    """PostgreSQL would not take it, and the answer on it would not be in the record."""
+    long = "㌀" * 17
+    assert _refused(GOOD | {"case_id": long, "patient": {"id": long}}) == {"case_id": "too_long", "patient.id": "too_long"}
+    assert _decode(GOOD | {"case_id": "㌀" * 16}).case_id == "アパート" * 16
+
+
 def test_every_wrong_field_at_once() -> None:
     bad = GOOD | {"surgeon": "1", "urgency": "soon", "anesthesia": {"asa": 9}, "procedures": [{"operator": "1"}]}
     del bad["case_id"]

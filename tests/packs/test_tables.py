@@ -9,7 +9,7 @@ from openpyxl import Workbook
 
 from app.engine.model import GrantRole, GrantState, Requalification, StaffKind, StaffStatus
 from app.packs import tables
-from app.packs.cells import EARLIEST_YEAR, MAX_TEXT_CHARS
+from app.packs.cells import EARLIEST_YEAR, MAX_ID_CHARS, MAX_TEXT_CHARS
 
 from .conftest import PackFolder
 
@@ -22,6 +22,18 @@ def staff_with(pack: PackFolder, column: str, cell: str) -> None:
 
 def grant_with(pack: PackFolder, column: str, cell: str) -> None:
     pack.write("grants.csv", f'staff,scope_type,scope,valid_from,{column}\n100234,code,35.71001,2026-01-01,"{cell}"\n')
+
+
+def test_an_id_longer_than_the_store_keeps(pack: PackFolder) -> None:
+    """PostgreSQL would refuse the whole import, and say nothing of the row."""
+    longest = "S" * MAX_ID_CHARS
+    pack.write("staff.csv", f"{STAFF_HEADING}\n100234,张三,胸心外科,physician\n{longest},李四,胸心外科,physician\n")
+    assert longest in {person.staff.staff for person in pack.load().people}
+    pack.write("staff.csv", f"{STAFF_HEADING}\n100234,张三,胸心外科,physician\n{longest}S,李四,胸心外科,physician\n")
+    assert (pack.problem().column, pack.problem().row) == ("staff", 3)
+    staff_with(pack, "status", "active")
+    grant_with(pack, "id", "G" * (MAX_ID_CHARS + 1))
+    assert (pack.problem().column, pack.problem().row) == ("id", 2)
 
 
 def test_every_table_takes_its_chinese_headings(pack: PackFolder) -> None:

@@ -28,6 +28,8 @@ pytestmark = pytest.mark.anyio
 
 SECRET = "p@ss:w/ord%"
 QUOTED = "p%40ss%3Aw%2Ford%25"
+MAY = "+hget +hmget +hset +hdel +hlen +hscan +eval +rename +del +expire +persist +set +xadd +xread +xrevrange"
+MAY_IN_A_CLUSTER = "+cluster|slots +command"
 
 
 @pytest.fixture
@@ -58,8 +60,7 @@ async def _goes(workers: Workers) -> None:
 async def test_a_user_with_no_more_rights_than_it_needs(
     tmp_path: Path, at: Callable[[str], Workers], caplog: pytest.LogCaptureFixture
 ) -> None:
-    may = "+hget +hmget +hset +hdel +hlen +hscan +eval +rename +del +expire +persist +set +xadd +xread +xrevrange"
-    users = ("user default on nopass -@all +ping", f"user surgate on >{SECRET} ~surgate:1:* -@all {may}")
+    users = ("user default on nopass -@all +ping", f"user surgate on >{SECRET} ~surgate:1:* -@all {MAY}")
     with redis(tmp_path / "redis", *users) as server:
         await _goes(at(f"redis://surgate:{QUOTED}@127.0.0.1:{server.port}/0"))
         wrong = await at(f"redis://surgate:not-{QUOTED}@127.0.0.1:{server.port}/0").start("wrong")
@@ -89,10 +90,35 @@ async def test_over_tls_with_a_ca_of_the_hospitals_own(tmp_path: Path, at: Calla
 
 
 async def test_a_cluster(tmp_path: Path, at: Callable[[str], Workers]) -> None:
-    with redis(tmp_path / "redis", "cluster-enabled yes", f"cluster-port {free_port()}") as server:
-        server.call("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-        await until(lambda: "cluster_state:ok" in server.call("CLUSTER", "INFO"))
+    with _cluster(tmp_path / "redis") as server:
         await _goes(at(f"redis+cluster://127.0.0.1:{server.port}"))
+
+
+async def test_a_cluster_that_asks_for_a_user(tmp_path: Path, at: Callable[[str], Workers]) -> None:
+    """Its client asks besides where each hospital's keys are, and which words of a command are keys."""
+    user = f"user surgate on >{SECRET} ~surgate:1:* -@all {MAY} {MAY_IN_A_CLUSTER}"
+    with _cluster(tmp_path / "redis", user) as server:
+        await _goes(at(f"redis+cluster://surgate:{QUOTED}@127.0.0.1:{server.port}"))
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_cluster_that_is_gone_is_done_without_and_found_again(tmp_path: Path, at: Callable[[str], Workers]) -> None:
+    with _cluster(tmp_path / "redis") as server:
+        workers = at(f"redis+cluster://127.0.0.1:{server.port}")
+        first = await workers.start("first")
+        await until(lambda: complete(first))
+        await until(lambda: first.relay.is_heard)
+        server.kill()
+        await until(lambda: not first.relay.is_heard and not first.relay._way.up)
+        second = await workers.start("second")
+        assert second.reads("hospital", "database") == 1
+        seq = await change(first.database, "staff", (SURGEON,), status(SURGEON, "suspended"))
+        first.live.moved(seq)
+        await until(lambda: first.live.hospitals[HOSPITAL].people[SURGEON].staff.status == "suspended")
+        server.start()
+        for worker in (first, second):
+            await until(lambda worker=worker: worker.relay.is_heard and worker.relay._way.up)  # type: ignore[misc]
+        await until(lambda: complete(first))
 
 
 async def test_sentinels_name_another_server_when_one_is_gone(tmp_path: Path, at: Callable[[str], Workers]) -> None:
@@ -152,6 +178,18 @@ def test_a_wrong_url_is_refused_and_not_repeated(url: str) -> None:
 
 def test_settings_that_are_printed_do_not_tell_the_password() -> None:
     assert "secret" not in repr(read_settings({"SURGATE_REDIS_URL": "redis://u:secret@h/0"}))
+
+
+@contextmanager
+def _cluster(folder: Path, *options: str) -> Iterator[Redis]:
+    """A cluster of one server."""
+    with redis(folder, "cluster-enabled yes", f"cluster-port {free_port()}", *options) as made:
+        made.call("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+        deadline = time.monotonic() + START_SECONDS
+        while "cluster_state:ok" not in made.call("CLUSTER", "INFO"):
+            assert time.monotonic() < deadline, (made.folder / "log").read_text()
+            time.sleep(0.05)
+        yield made
 
 
 @contextmanager

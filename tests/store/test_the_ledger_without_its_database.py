@@ -20,7 +20,7 @@ from app.store.database import Database
 from app.store.decided import Before, CaseTaken, Earlier, NotRecorded, Record
 from app.store.decisions import Ledger
 from app.store.journal import Journal, refused_files, segments
-from app.store.journal_drain import Busy, Drain
+from app.store.journal_drain import REST_SECONDS, Busy, Drain
 from app.store.journal_file import JournalFile, Kind, framed
 from app.store.lane import Lane
 from app.store.sqlite import _AtOnce
@@ -354,6 +354,26 @@ async def test_it_drains_by_itself_while_both_workers_are_busy(worker: Worker, s
     ids = await worker.rows()
     assert len(ids) == len(set(ids)) == answered
     assert len(segments(worker.journal.folder)) == 1
+
+
+async def test_a_database_that_can_be_read_and_commits_nothing_holds_nobody_up(worker: Worker) -> None:
+    """As PostgreSQL whose synchronous standby is away. The drain hangs, and not with the lock of who appends."""
+    worker.database.failing = True
+    await worker.record(a_record("R1"))
+    await worker.back()
+    worker.database.commits_hang = True
+    worker.database.hang()
+    asked = worker.database.asked
+    draining = asyncio.create_task(worker.drain.run())
+    await _until(lambda: worker.database.asked > asked)
+    async with asyncio.timeout(REST_SECONDS / 2):
+        await worker.record(a_record("R2"))
+    assert not draining.done()
+    worker.database.commits_hang = False
+    worker.database.go_on()
+    await draining
+    assert await worker.rows() == ["d-R1", "d-R2"]
+    assert not await worker.journal.holds()
 
 
 async def test_one_worker_drains_at_a_time(worker: Worker, sibling: Worker) -> None:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, select, text
 
 from app.main import Gateway
-from app.store import partitions, tables
+from app.store import duties, partitions, tables
 from app.store.upkeep import KEPT_SENT
 from tests.service.conftest import anyio_backend, client, gateway, keys_fixture, settings, shared, store, store_template, template
 from tests.service.orders import EXPIRED, order
@@ -81,3 +81,13 @@ async def test_what_was_delivered_long_ago_is_forgotten_and_what_was_not_is_kept
     async with gateway.database.read() as connection:
         found = await connection.execute(select(tables.outbox.c.state, func.count()).group_by(tables.outbox.c.state))
         assert {row[0]: row[1] for row in found} == {"sent": 1, "dead": 2}
+
+
+async def test_a_duty_that_a_wrong_clock_took_for_a_year_is_taken_over(gateway: Gateway) -> None:
+    """Its worker has died. One that lives renews it by a clock that is a little ahead, and keeps it."""
+    for ahead, taken in ((timedelta(seconds=5), False), (timedelta(days=365), True)):
+        until = (datetime.now(UTC) + timedelta(seconds=duties.LEASE_SECONDS) + ahead).isoformat(timespec="microseconds")
+        async with gateway.database.write("test") as connection:
+            await duties.lay_down(connection, "test", "other")
+            await connection.execute(tables.duties.insert().values(name="test", worker="other", lease_until=until))
+            assert await duties.hold(connection, "test", "me") == taken
