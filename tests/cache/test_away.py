@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
+from app.cache import lease as lease_module
 from app.cache import live as module
 from app.cache.keeper import Keeper
 from app.cache.live import Live
@@ -580,3 +581,23 @@ async def test_a_look_that_was_given_up_puts_nothing_old_over_what_a_later_one_h
     may_end.set()
     await until(ended.is_set)
     assert status(live) == "suspended"
+
+
+async def test_a_renewal_that_never_ends_is_given_up(worker: Callable[..., Awaitable[Live]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection is one that the network forgot: nothing comes, and nobody says so."""
+    live = await worker(lease_seconds=600)
+    write = live._lease._write
+
+    async def forgotten(*_arguments: Any) -> None:
+        await asyncio.Event().wait()
+
+    live._lease.end()
+    with monkeypatch.context() as patched:
+        patched.setattr(lease_module, "RENEW_SECONDS", SHORT)
+        patched.setattr(live._lease, "_write", forgotten)
+        async with asyncio.timeout(PATIENT):
+            await live.look()
+    assert not live._trusted()
+    assert live._lease._write == write
+    await live.look()
+    assert live._trusted()
