@@ -214,7 +214,7 @@ class Redis(Server):
 
 
 class Proxy:
-    """A way to a server's port that can be cut (`cut`), slowed (`slow`), left hanging (`hang`) and mended (`heal`)."""
+    """A way to a server's port that can be cut (`cut`), slowed (`slow`), left hanging (`hang`) and mended (`heal`), and forget its connections (`forget`)."""
 
     def __init__(self, to: int) -> None:
         self._to = to
@@ -238,6 +238,16 @@ class Proxy:
     def hang(self) -> None:
         """Pass nothing on, and take connections all the same: a network that loses every packet."""
         self._loop.call_soon_threadsafe(self._flowing.clear)
+
+    def forget(self) -> None:
+        """Never pass anything on again by the connections that there are, and say so to nobody; new ones are as ever: a firewall that was started anew."""
+
+        def change() -> None:
+            self._flowing.clear()
+            self._flowing = asyncio.Event()
+            self._flowing.set()
+
+        self._loop.call_soon_threadsafe(change)
 
     def slow(self, seconds: float) -> None:
         """Delay every piece, each way, by that long."""
@@ -277,15 +287,15 @@ class Proxy:
             return
         self._writers |= {writer, back}
         for source, target in ((reader, back), (there, writer)):
-            task = asyncio.create_task(self._pass(source, target))
+            task = asyncio.create_task(self._pass(source, target, self._flowing))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event) -> None:
         with contextlib.suppress(OSError):
             while piece := await reader.read(PIECE):
                 await asyncio.sleep(self._delay)
-                await self._flowing.wait()
+                await flowing.wait()
                 writer.write(piece)
                 await writer.drain()
         writer.transport.abort()

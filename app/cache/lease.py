@@ -8,10 +8,14 @@ import logging
 from app.store import changes
 from app.store.changes import since_boot
 from app.store.database import AWAY, Database
-from app.store.reach import settled
+from app.store.reach import settled, within
 
 EXTEND_SECONDS = 0.5
 """How long a check waits for a lease that has run out, where the only change is one that is still being read."""
+
+RENEW_SECONDS = 30.0
+"""How long one renewal may take; it is given up then, and the next one goes by another connection. On one that a network forgot nothing ever comes back.
+As long as a writer waits for SQLite's other one at most."""
 
 ACKNOWLEDGE_AFTER = 0.4
 """Share of the lease after which it is renewed although nothing changed."""
@@ -74,7 +78,7 @@ class Lease:
 
     async def _renew(self, seq: int, lingering: bool) -> None:
         try:
-            await self._write(seq, lingering)
+            await within(RENEW_SECONDS, self._write(seq, lingering))
         except AWAY as error:
             # The lease runs out, and every check looks for itself.
             _log.debug("not acknowledged: %s", type(error).__name__)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -114,6 +114,7 @@ class Live:
         self._seq = 0
         self._mark: str | None = None
         self._begun = self._looked = 0  # looks at the log: begun, and the last one that came to its end
+        self._catching_up: int | None = None  # the look that applies what is new
         self._looking = asyncio.Lock()
         self._generation = 0
         self._anew = True  # what is in memory is to be loaded whole
@@ -316,7 +317,6 @@ class Live:
         known = self._marks.get(code)
         if known is not None and kept.version < known.seq:
             kept.confirmed -= self._max_age_seconds
-        kept.degrade(self._max_age_seconds)
         self._hold(code, kept)
         return True
 
@@ -332,9 +332,15 @@ class Live:
     def _hold(self, code: str, live: LiveHospital) -> None:
         """Keep a hospital in memory, and let go of those that were asked for longest ago where there is no room. Whoever judges by one of them keeps
         it until the judgement is made."""
-        self.hospitals[code] = live
+        self._take(code, live)
         self._make_room()
         settle(live.grants)
+
+    def _take(self, code: str, live: LiveHospital) -> None:
+        """Judge by it from now on. While the log cannot be looked at it says so from its first answer on: it is as old as the look that it comes of."""
+        if self.away:
+            live.degrade(self._max_age_seconds)
+        self.hospitals[code] = live
 
     def _make_room(self) -> None:
         held = sum(live.grants for live in self.hospitals.values())
@@ -382,7 +388,11 @@ class Live:
         if mark != self._mark:
             self._log_replaced(self._seq)
         if self._anew or latest != self._seq:
-            await self._beside(self._catch_up(as_of))
+            self._catching_up = number
+            try:
+                await self._beside(self._catch_up(number, as_of))
+            finally:
+                self._catching_up = None
         # Nobody followed the log for what came from the snapshot.
         for code in self._of_snapshot:
             self.hospitals.pop(code, None)
@@ -419,18 +429,26 @@ class Live:
         finally:
             leave(task)
 
-    async def _catch_up(self, as_of: datetime) -> None:
+    def _go_on(self, look: int) -> None:
+        """Raises `TimeoutError` where that look was given up. What is broken off ends when it likes, and may not even notice (a client that swallows it):
+        it must not put what it had read over what a later look has."""
+        if self._catching_up != look:
+            raise TimeoutError("this look was given up")
+
+    async def _catch_up(self, look: int, as_of: datetime) -> None:
         async with self._database.read() as connection:
             seq = await changes.latest(connection)
             if self._anew:
-                await self._begin_anew(connection)
+                await self._begin_anew(connection, look)
             else:
                 logged = await changes.since(connection, self._seq)
+                self._go_on(look)
                 if self._may_linger(logged) and await self._lease.extend(self._seq):
                     self._begin_filling(logged[-1].hospital)
                     return
-                await self._apply(connection, logged, as_of)
+                await self._apply(connection, look, logged, as_of)
             _, mark = await changes.standing(connection, seq)
+        self._go_on(look)
         self._seq, self._mark, self._anew, self._lingering = seq, mark, False, None
 
     def _may_linger(self, logged: Sequence[Logged]) -> bool:
@@ -447,15 +465,16 @@ class Live:
             self._lingering = _Lingering(code, since_boot() + LINGER_SECONDS)
         return since_boot() <= self._lingering.until
 
-    async def _begin_anew(self, connection: AsyncConnection) -> None:
+    async def _begin_anew(self, connection: AsyncConnection, look: int) -> None:
         """Forget what is in memory, and know what the database has now. Raises `OSError` for one without a hospital where there were some: it is being
         restored."""
         settings = await hospitals.settings(connection)
         if self.settings and not settings:
             raise OSError("the database is empty")
         known = {key.id: key for key in await keys.load(connection)}
-        self._marks = await changes.marks(connection)
-        self.settings, self.keys = settings, known
+        marks = await changes.marks(connection)
+        self._go_on(look)
+        self._marks, self.settings, self.keys = marks, settings, known
         held = [code for code in self.hospitals if code in settings]
         self.hospitals.clear()
         for code in held:
@@ -523,13 +542,15 @@ class Live:
             live.degrade(self._max_age_seconds)
         self._meters.unavailable.set(sum(live.usable is None for live in self.hospitals.values()))
 
-    async def _apply(self, connection: AsyncConnection, logged: Iterable[changes.Logged], as_of: datetime) -> None:
-        logged = list(logged)
-        if any(change.kind == changes.KEYS for change in logged):
-            self.keys = {key.id: key for key in await keys.load(connection)}
+    async def _apply(self, connection: AsyncConnection, look: int, logged: Sequence[Logged], as_of: datetime) -> None:
         found = Changed.since(logged)
-        if any(changed.whole for changed in found.values()):
-            self.settings = await hospitals.settings(connection)
+        known = await keys.load(connection) if any(change.kind == KEYS for change in logged) else None
+        settings = await hospitals.settings(connection) if any(changed.whole for changed in found.values()) else None
+        self._go_on(look)
+        if known is not None:
+            self.keys = {key.id: key for key in known}
+        if settings is not None:
+            self.settings = settings
         for code, changed in found.items():
             self._marks[code] = changed.mark
             live = self.hospitals.get(code)
@@ -538,8 +559,9 @@ class Live:
             # What it was read with already is not to be read again: all of it, perhaps.
             changed = Changed.since(change for change in logged if change.seq > live.version)[code]
             now = await self._changed(connection, live, changed, as_of)
+            self._go_on(look)
             if now is not None:
-                self.hospitals[code] = now
+                self._take(code, now)
             else:
                 del self.hospitals[code]
                 self._begin_filling(code)

@@ -30,8 +30,9 @@ POLL_SECONDS = 0.01
 KEYS, TECHNOLOGIES = "key", "technology"
 """Kinds of changes that are followed without reading people again. One of keys does not touch the matrix."""
 
-LEASE_MARGIN = 1.01
-"""By what a lease that is waited for is lengthened: two machines' clocks do not tick alike."""
+LEASE_MARGIN = 1.2
+"""By what a lease that is waited for is lengthened: two machines' clocks do not tick alike. One that is being brought to the right time may run a twelfth
+too fast or too slow (chrony's `maxslewrate`), and that moves the clock of `since_boot` too."""
 
 
 # Asked many times a second by every worker: built once.
@@ -243,7 +244,7 @@ async def in_force(database: Database, seq: int) -> None:
     while late:
         over = {id_: one for id_, one in late.items() if since_boot() > one.until}
         if over:
-            await _forget(database, over)
+            await _forget(database, seq, over)
         else:
             await asyncio.sleep(POLL_SECONDS)
         late = await _late(database, seq, late)
@@ -263,13 +264,15 @@ async def _late(database: Database, seq: int, before: Mapping[str, _Late]) -> di
     return late
 
 
-async def _forget(database: Database, over: Mapping[str, _Late]) -> None:
+async def _forget(database: Database, seq: int, over: Mapping[str, _Late]) -> None:
     """Take those off the list who have not been heard of all the while: they have ended, or must look before they answer. Who has not ended puts itself
-    on it again when it has looked."""
+    on it again when it has looked. It counts its renewals anew then, and may have done so already, after another change that waited took it off: who
+    honours `seq` has a lease, and stays."""
     table = tables.workers
     async with database.write(None) as connection:
         for id_, one in over.items():
-            await connection.execute(delete(table).where(table.c.id == id_, table.c.renewals == one.renewals))
+            same = (table.c.id == id_, table.c.renewals == one.renewals, table.c.acknowledged < seq)
+            await connection.execute(delete(table).where(*same))
 
 
 def since_boot() -> float:

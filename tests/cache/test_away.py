@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,6 +14,7 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
+from app.cache import lease as lease_module
 from app.cache import live as module
 from app.cache.keeper import Keeper
 from app.cache.live import Live
@@ -493,3 +495,109 @@ async def test_a_hospital_that_nobody_has_is_refused_while_the_database_is_away(
     database.fault = "fails"
     with pytest.raises(StoreAway):
         await live.hospital("wahh")
+
+
+async def test_what_comes_into_memory_while_the_log_cannot_be_looked_at_says_so_at_once(
+    worker: Callable[..., Awaitable[Live]], database: Severed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hospital that was read before the database went away, and compiled when it was: changes may have returned in between."""
+    monkeypatch.setattr(module, "AGE_SECONDS", NEVER)  # the others are not gone through again
+    live = await worker()
+    read = await live._read_whole("wahh")
+    live.hospitals.clear()
+    sever(database, "fails", live)
+    await untrusted(live)
+    await live.fresh()
+    assert is_away(live)
+    assert await live._put("wahh", read)
+    assert (await live.hospital("wahh")).matrix.state.degraded
+    mend(database, live)
+    await live.look()
+    assert not live.hospitals["wahh"].matrix.state.degraded
+
+
+async def test_what_was_changed_by_a_look_that_failed_after_it_says_so_at_once(
+    worker: Callable[..., Awaitable[Live]], database: Severed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AGE_SECONDS", NEVER)
+    live = await worker()
+    sever(database, "fails", live)
+    await untrusted(live)
+    await live.fresh()
+    mend(database, live)
+    await suspend(database)
+    apply = live._apply
+
+    async def break_off(*arguments: Any) -> None:
+        await apply(*arguments)
+        raise OperationalError("", {}, ConnectionResetError())
+
+    monkeypatch.setattr(live, "_apply", break_off)
+    live._away_until = 0.0
+    await live.fresh()
+    assert (is_away(live), status(live)) == (True, "suspended")
+    assert live.hospitals["wahh"].matrix.state.degraded
+
+
+async def test_a_look_that_was_given_up_puts_nothing_old_over_what_a_later_one_has(
+    worker: Callable[..., Awaitable[Live]], database: Severed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was broken off and did not notice: some client on its way swallowed it. The later look has a lease."""
+    live = await worker()
+    may_end, began, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    changed, catch_up = live._changed, live._catch_up
+
+    async def deaf(*arguments: Any) -> Any:
+        made = await changed(*arguments)
+        if not began.is_set():
+            began.set()
+            database.fault = "hangs"
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            await may_end.wait()
+        return made
+
+    async def watched(*arguments: Any) -> None:
+        monkeypatch.setattr(live, "_catch_up", catch_up)  # the first one alone
+        try:
+            await catch_up(*arguments)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(live, "_changed", deaf)
+    monkeypatch.setattr(live, "_catch_up", watched)
+    await suspend(database, "active")  # as it was
+    await untrusted(live)
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "BESIDE_SECONDS", 0.01)
+        patched.setattr(module, "PATIENT_SECONDS", SHORT)
+        await live.fresh()
+    assert is_away(live)
+    assert not ended.is_set()
+    database.fault = None
+    await suspend(database)
+    await live.look()
+    assert status(live) == "suspended"
+    may_end.set()
+    await until(ended.is_set)
+    assert status(live) == "suspended"
+
+
+async def test_a_renewal_that_never_ends_is_given_up(worker: Callable[..., Awaitable[Live]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection is one that the network forgot: nothing comes, and nobody says so."""
+    live = await worker(lease_seconds=600)
+    write = live._lease._write
+
+    async def forgotten(*_arguments: Any) -> None:
+        await asyncio.Event().wait()
+
+    live._lease.end()
+    with monkeypatch.context() as patched:
+        patched.setattr(lease_module, "RENEW_SECONDS", SHORT)
+        patched.setattr(live._lease, "_write", forgotten)
+        async with asyncio.timeout(PATIENT):
+            await live.look()
+    assert not live._trusted()
+    assert live._lease._write == write
+    await live.look()
+    assert live._trusted()

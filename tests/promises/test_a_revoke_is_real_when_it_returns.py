@@ -24,6 +24,8 @@ LEASE_SECONDS = 1.0
 FLIPPED_FOR_SECONDS = 6.0
 CHECKING_THREADS = 3
 FROZEN_ROUNDS = 4
+GIVE_UP_SECONDS = 120.0
+"""So that a test which would wait for ever fails; a busy machine may take seconds."""
 
 _numbers = itertools.count()
 
@@ -58,7 +60,7 @@ class Hospital:
 
     def __init__(self, keys: dict[str, str]) -> None:
         self._keys = keys
-        self._client = httpx.Client(timeout=30)
+        self._client = httpx.Client(timeout=GIVE_UP_SECONDS)
 
     def __enter__(self) -> Hospital:
         return self

@@ -63,8 +63,11 @@ FAULTS = {
     "a node cut off from PostgreSQL": Fault(lambda f: f.nodes[0].database.cut(), lambda f: f.nodes[0].database.heal(), degraded=True),
     "the way to PostgreSQL hanging": Fault(lambda f: f.nodes[0].database.hang(), lambda f: f.nodes[0].database.heal(), degraded=True),
     "the way to PostgreSQL slow (20 ms)": Fault(lambda f: f.nodes[0].database.slow(0.02), lambda f: f.nodes[0].database.heal()),
+    "the connections to PostgreSQL forgotten": Fault(lambda f: f.nodes[0].database.forget(), _nothing),
     "Redis killed": Fault(lambda f: f.cache.kill(), lambda f: f.cache.start()),
     "Redis frozen": Fault(lambda f: f.cache.freeze(), lambda f: f.cache.thaw()),
+    "a node cut off from Redis": Fault(lambda f: f.nodes[0].redis.cut(), lambda f: f.nodes[0].redis.heal()),
+    "the way to Redis slow (20 ms)": Fault(lambda f: f.nodes[0].redis.slow(0.02), lambda f: f.nodes[0].redis.heal()),
     "the way to Redis hanging": Fault(lambda f: f.nodes[0].redis.hang(), lambda f: f.nodes[0].redis.heal()),
     "a node started without PostgreSQL and Redis": Fault(
         _start_without_anything, _both(lambda f: f.database.start(), lambda f: f.cache.start()), degraded=True

@@ -235,3 +235,30 @@ async def test_who_renews_in_the_last_instant_is_waited_for(database: Database, 
         assert await changes.acknowledge(connection, "worker", seq, 600.0)
     async with asyncio.timeout(GIVE_UP_SECONDS):
         await returned
+
+
+async def test_who_is_on_the_list_again_is_not_taken_off_it_by_a_second_change(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two changes wait for a worker that was frozen. The first one takes it off the list; it wakes, looks, and has a lease again, counted from one as the
+    old one was. Were it taken off by the second one now, the next change would not wait for that lease."""
+    async with database.write(None) as connection:
+        seen = await changes.latest(connection)
+        await changes.acknowledge(connection, "worker", seen, 0.1)
+    first, second = await change(database, "staff", (SURGEON,)), await change(database, "staff", (OTHER,))
+    forget, woken = changes._forget, asyncio.Event()
+
+    async def late(*arguments: Any) -> None:
+        await honoured_first()
+        async with database.write(None) as connection:
+            assert await changes.acknowledge(connection, "worker", second, 600.0)
+        woken.set()
+        await forget(*arguments)
+
+    async def honoured_first() -> None:
+        monkeypatch.setattr(changes, "_forget", forget)
+        await honoured(database, first)
+
+    monkeypatch.setattr(changes, "_forget", late)
+    await honoured(database, second)
+    assert woken.is_set()
+    third = await change(database, "staff", (SURGEON,))
+    assert list(await changes._late(database, third, {})) == ["worker"]
