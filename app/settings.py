@@ -88,7 +88,12 @@ class Settings(BaseModel):
         float, Field(gt=0, le=60, description="How long one try of a notification may take, before it counts as failed")
     ] = 10.0
     max_connections: Annotated[
-        int, Field(ge=1, le=100_000, description="Connections at once, per worker; less where the system allows less files")
+        int,
+        Field(
+            ge=1,
+            le=100_000,
+            description="Connections at once, per worker; less where the system allows less files. Beyond it the longest idle makes room",
+        ),
     ] = 4000
     head_seconds: Annotated[
         float, Field(gt=0, le=600, description="How long the head of a request may take to come, and the first one")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 from importlib import import_module
+from types import FrameType
 
 import click
 
@@ -44,3 +46,10 @@ class _Commands(click.Group):
 def main() -> None:
     """Surgate: may this surgeon do this procedure?"""
     os.umask(PRIVATE)
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, _end)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    """The first process of a container is stopped by nothing that it does not answer to."""
+    raise SystemExit(128 + number)

@@ -79,12 +79,12 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
         beyond = len(self.connections) - self.limits.connections
-        if beyond > 0:
+        if beyond > 0 and not self._make_room():
             self.meters.connection_cut("full")
             self.app = _refuse
-        if beyond > REFUSED_AT_ONCE:
-            self.transport.abort()
-            return
+            if beyond > REFUSED_AT_ONCE:
+                self.transport.abort()
+                return
         self._wait(self.limits.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -145,6 +145,19 @@ class Connection(HttpToolsProtocol):
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
+
+    def _make_room(self) -> bool:
+        """Close the connection that has been idle for longest: who keeps many open, of whatever hospital, keeps nobody out. False where none is idle."""
+        idle = {
+            one.timeout_keep_alive_task.when(): one
+            for one in self.connections
+            if isinstance(one, Connection) and one.timeout_keep_alive_task is not None and not one.transport.is_closing()
+        }
+        if not idle:
+            return False
+        self.meters.connection_cut("idle")
+        idle[min(idle)].timeout_keep_alive_handler()
+        return True
 
     def _wait(self, seconds: float | None) -> None:
         """Set the timer anew for what is being received; None: nothing is."""

@@ -55,7 +55,7 @@ REQUEST_SECONDS = Family(
 CONNECTIONS_CUT = Family(
     "surgate_connections_cut",
     "counter",
-    "Connections refused or broken off: too many (full), a request's head or body that did not come, an answer that was not taken (unread)",
+    "Connections refused or broken off: too many (full), one that was idle and made room (idle), a request's head or body that did not come, an answer that was not taken (unread)",
     ("why",),
 )
 IN_FLIGHT = Family("surgate_http_requests_in_flight", "gauge", "Requests that are being answered")

@@ -182,16 +182,31 @@ def test_who_takes_nothing_of_an_answer_is_cut(hasty: Served) -> None:
 
 def test_beyond_the_bound_a_connection_is_told_to_come_again_and_a_place_that_is_given_back_is_free(patient: Served) -> None:
     with ExitStack() as held:
-        connections = [held.enter_context(closing(patient.connect())) for _ in range(CONNECTIONS)]
+        connections = [held.enter_context(closing(opened(patient))) for _ in range(CONNECTIONS)]
         for connection in connections:
-            assert call(connection, "GET", "/healthz").status == 200
+            connection.sendall(b"GET /healthz HTTP/1.1\r\n")
         with closing(opened(patient)) as further:
             further.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
             answer = until_closed(further)
             assert b"\r\nretry-after: 1\r\n" in answer
             problem_in(answer, 503)
-        assert call(connections[0], "GET", "/healthz").status == 200
+        connections[0].sendall(b"host: x\r\nconnection: close\r\n\r\n")
+        assert until_closed(connections[0]).startswith(b"HTTP/1.1 200 ")
     until_in_this_thread(lambda: patient.call("GET", "/healthz").status == 200)
+
+
+def test_who_keeps_connections_for_nothing_gives_way_the_longest_idle_first(var: Path, template: Any) -> None:
+    with served(var / "idle", template.path, max_connections=str(CONNECTIONS)) as service, ExitStack() as held:
+        kept = [held.enter_context(closing(service.connect())) for _ in range(CONNECTIONS)]
+        for connection in kept:
+            assert call(connection, "GET", "/healthz").status == 200
+        assert call(kept[0], "GET", "/healthz").status == 200  # it was idle for longest
+        with closing(service.connect()) as further:
+            assert call(further, "GET", "/healthz").status == 200
+            sockets = [connection.sock for connection in kept]
+            assert sockets[1].recv(1) == b""
+            for connection in (kept[0], *kept[2:]):
+                assert call(connection, "GET", "/healthz").status == 200
 
 
 def test_who_reads_nothing_does_not_hold_a_stop(var: Path, template: Any, keys: dict[str, str]) -> None:
