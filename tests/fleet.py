@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from app.audit.store import open_store
 from app.imports.pack import import_pack
@@ -59,9 +59,12 @@ class Fleet:
 
     def verify(self, node: int = 0) -> str:
         """What `surgate audit verify` says on a node; it must find nothing."""
-        gateway = self.nodes[node].gateway
-        settings = gateway.settings | {"SURGATE_DATABASE_URL": self.database.url(DATABASE)}
-        return gateway.command("audit", "verify", **settings)
+        return verified(self.nodes[node].gateway, self.database)
+
+
+def verified(gateway: Served, database: Postgres) -> str:
+    """What `surgate audit verify` says on a gateway's node, of that database; it must find nothing."""
+    return gateway.command("audit", "verify", SURGATE_DATABASE_URL=database.url(DATABASE))
 
 
 @contextmanager
@@ -131,6 +134,10 @@ class Answer(NamedTuple):
         return self.reply is not None and self.reply.status == 200
 
     @property
+    def refused(self) -> bool:
+        return self.reply is not None and not self.decided
+
+    @property
     def degraded(self) -> bool:
         return self.reply is not None and self.decided and bool(self.reply.json["matrix"]["degraded"])
 
@@ -138,8 +145,11 @@ class Answer(NamedTuple):
 class Clients:
     """Clients that send one check after another, each on a connection of its own to one node, and keep everything that they were answered."""
 
-    def __init__(self, gateways: Sequence[Served], key: str, prefix: str, each: int = 4) -> None:
-        self._gateways, self._key, self._prefix = gateways, key, prefix
+    def __init__(
+        self, gateways: Sequence[Served], key: str, prefix: str, each: int = 4, order: Callable[[str], dict[str, Any] | bytes] = an_order
+    ) -> None:
+        """`each`: clients of one gateway; `order` makes the body of a request's id."""
+        self._gateways, self._key, self._prefix, self._order = gateways, key, prefix, order
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run, args=(node, number)) for node in range(len(gateways)) for number in range(each)]
         self.answers: list[Answer] = []
@@ -170,7 +180,7 @@ class Clients:
             began = time.monotonic()
             try:
                 connection = connection or self._gateways[node].connect()
-                reply = call(connection, "POST", "/v1/check", self._key, an_order(request_id))
+                reply = call(connection, "POST", "/v1/check", self._key, self._order(request_id))
             except (OSError, http.client.HTTPException):
                 if connection is not None:
                     connection.close()

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.fleet import DATABASE, WAIT_SECONDS, Clients, Prepared, copied, prepare
+from tests.fleet import DATABASE, Clients, Prepared, copied, prepare
 from tests.measured import Measured
+from tests.promises.reckoning import MANY, Reckoning
 from tests.served import Served
 from tests.servers import Postgres, removed
-
-MANY = 40
 
 
 @pytest.fixture(scope="module")
@@ -36,33 +33,18 @@ def test_nothing_is_lost_when_a_replica_takes_over(prepared: Prepared, tmp_path:
         )
         gateway.start()
         try:
+            reckoning = Reckoning([gateway], replica)
             with Clients([gateway], prepared.keys["his"], "R", each=8) as clients:
                 clients.wait_for(MANY)
-                began, seen = time.monotonic(), len(clients.answers)
+                reckoning.begin()
                 primary.kill()
                 clients.wait_for(MANY, lambda answer: answer.degraded)
                 replica.promote()
-                ended = time.monotonic()
+                reckoning.end()
                 clients.wait_for(MANY, lambda answer: answer.decided and not answer.degraded)
-            while (state := gateway.call("GET", "/readyz").json)["journal"]["waiting"] or state["degraded"]:
-                assert time.monotonic() < ended + WAIT_SECONDS, state
-                time.sleep(0.05)
-            normal = time.monotonic()
+                reckoning.wait_until_normal()
+                clients.wait_for(MANY)
+            figures = reckoning.settle(clients.answers)
         finally:
             gateway.kill()
-        answered = {a.request_id: a.reply.json["decision_id"] for a in clients.answers if a.decided and a.reply is not None}
-        found = Counter(replica.psql("-c", "SELECT id FROM decisions", database=DATABASE).splitlines())
-        lost = [request_id for request_id, id_ in answered.items() if found[id_] != 1]
-        assert not lost, lost
-    during = [a for a in clients.answers[seen:] if a.sent >= began and a.answered <= ended]
-    measured.add(
-        "PostgreSQL failed over to a synchronous replica",
-        answered=sum(a.decided for a in during),
-        degraded=sum(a.degraded for a in during),
-        refused=sum(a.reply is not None and not a.decided for a in during),
-        unanswered=sum(a.reply is None for a in during),
-        slowest=round(max(a.answered - a.sent for a in during), 3),
-        normal_after=round(normal - ended, 3),
-        recorded=len(found),
-        lost=len(lost),
-    )
+    measured.add("PostgreSQL failed over to a synchronous replica", **figures)

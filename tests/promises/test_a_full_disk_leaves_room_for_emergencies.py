@@ -10,17 +10,20 @@ from typing import Any
 
 import pytest
 
-from tests.fleet import DATABASE, WAIT_SECONDS, Prepared, copied, prepare
+from tests.fleet import DATABASE, Answer, Clients, Prepared, copied, prepare
 from tests.measured import Measured
-from tests.served import Reply, Served, an_order
+from tests.promises.reckoning import MANY, Reckoning
+from tests.served import Served, an_order
 
 DISK = "56m"
 """The file in use, the next one and the reserve have room; not one more."""
 
-BODY_BYTES = 200_000
-EMERGENCIES = 20
-MOST_CHECKS = 2_000
-"""So that a disk that never gets full ends the test."""
+ELECTIVE_BYTES = 200_000
+EMERGENCY_BYTES, EMERGENCIES = 10_000, 40
+"""More than the room that an elective check has left, so that the last of them are in the reserve; and a fortieth of the reserve."""
+
+REFUSED = 20
+"""Elective checks that are waited for beside the emergencies, when these are in the reserve."""
 
 DECLARED = {
     "lifesaving": True,
@@ -42,10 +45,21 @@ def _on_a_small_disk(var: Path) -> list[str]:
     return ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh"]
 
 
-def _send(gateway: Served, key: str, request_id: str, **changes: Any) -> Reply:
+def _elective(request_id: str) -> bytes:
     """A check whose body is mostly blanks, which are kept as they came."""
-    body = json.dumps(an_order(request_id, **changes), ensure_ascii=False).encode()
-    return gateway.call("POST", "/v1/check", key, body.ljust(BODY_BYTES))
+    return _padded(an_order(request_id), ELECTIVE_BYTES)
+
+
+def _emergency(request_id: str) -> bytes:
+    return _padded(an_order(request_id, urgency="emergency", emergency=DECLARED), EMERGENCY_BYTES)
+
+
+def _padded(order: dict[str, Any], size: int) -> bytes:
+    return json.dumps(order, ensure_ascii=False).encode().ljust(size)
+
+
+def _without_room(answer: Answer) -> bool:
+    return answer.reply is not None and answer.refused and "journal: No space left" in answer.reply.json["detail"]
 
 
 def test_emergencies_are_recorded_when_nothing_else_has_room(prepared: Prepared, tmp_path: Path, measured: Measured) -> None:
@@ -54,6 +68,7 @@ def test_emergencies_are_recorded_when_nothing_else_has_room(prepared: Prepared,
             tmp_path / "node",
             database_url=database.url(DATABASE),
             seal_key_file=str(prepared.seal_key),
+            workers="2",
             reach_seconds="1.0",
             access_log="false",
         )
@@ -61,39 +76,28 @@ def test_emergencies_are_recorded_when_nothing_else_has_room(prepared: Prepared,
         gateway.within = _on_a_small_disk(gateway.var)
         gateway.start()
         try:
-            database.kill()
-            answers: dict[str, Reply] = {}
-            for number in range(MOST_CHECKS):
-                answers[f"E-{number}"] = reply = _send(gateway, prepared.keys["his"], f"E-{number}")
-                if reply.status == 503:
-                    break
-            assert reply.status == 503, "the disk never ran full"
-            assert int(reply.headers["retry-after"]) >= 1
-            for number in range(EMERGENCIES):
-                sent = _send(gateway, prepared.keys["his"], f"N-{number}", urgency="emergency", emergency=DECLARED)
-                answers[f"N-{number}"] = sent
-                assert sent.status == 200, sent.body
-            assert _send(gateway, prepared.keys["his"], "E-again").status == 503
-            database.start()
-            ended = time.monotonic()
-            while (state := gateway.call("GET", "/readyz").json)["journal"]["waiting"] or state["degraded"]:
-                assert time.monotonic() < ended + WAIT_SECONDS, state
-                time.sleep(0.05)
-            normal = time.monotonic()
-            assert _send(gateway, prepared.keys["his"], "E-after").status == 200
+            reckoning = Reckoning([gateway], database)
+            with Clients([gateway], prepared.keys["his"], "E", order=_elective) as electives:
+                electives.wait_for(MANY)
+                reckoning.begin()
+                database.kill()
+                electives.wait_for(MANY, _without_room)
+                with Clients([gateway], prepared.keys["his"], "N", order=_emergency) as emergencies:
+                    emergencies.wait_for(EMERGENCIES, lambda _: True)  # refused ones are told below
+                    reserved = time.monotonic()
+                    electives.wait_for(REFUSED, lambda answer: answer.sent >= reserved and answer.refused)
+                    late = [answer for answer in electives.answers if answer.sent >= reserved]
+                database.start()
+                reckoning.end()
+                electives.wait_for(MANY, lambda answer: answer.decided and not answer.degraded)
+                reckoning.wait_until_normal()
+                electives.wait_for(MANY)
+            figures = reckoning.settle(electives.answers + emergencies.answers)
         finally:
             gateway.kill()
-        answered = {request_id: reply.json["decision_id"] for request_id, reply in answers.items() if reply.status == 200}
-        found = database.psql("-c", "SELECT id FROM decisions", database=DATABASE).splitlines()
-        lost = [request_id for request_id, id_ in answered.items() if found.count(id_) != 1]
-        assert not lost, lost
-    measured.add(
-        "PostgreSQL killed and the disk of the journal full",
-        answered=len(answered),
-        degraded=len(answered),
-        refused=len(answers) - len(answered),
-        unanswered=0,
-        normal_after=round(normal - ended, 3),
-        recorded=len(found),
-        lost=len(lost),
-    )
+    blocked = [answer for answer in emergencies.answers if not answer.decided]
+    assert not blocked, blocked[0]
+    assert all(answer.refused for answer in late), "an elective check took the room of emergencies"
+    refused = [answer.reply for answer in electives.answers if answer.refused and answer.reply is not None]
+    assert all(int(reply.headers["retry-after"]) >= 1 for reply in refused)
+    measured.add("PostgreSQL killed and the disk of the journal full", **figures)
