@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import socket
+from typing import Any, NamedTuple
 
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 APPLICATION = "surgate"
 RECYCLE_SECONDS = 1800
 """Connections are made anew after that time, so that a fail-over or a change of settings reaches all of them."""
+
+KEEPALIVE_IDLE_SECONDS, KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_COUNT = 5, 3, 3
+"""After how long without a word the other side is asked whether it is there, how often, and how many times in vain before the connection is given up."""
+
+SILENT_SECONDS = KEEPALIVE_IDLE_SECONDS + KEEPALIVE_INTERVAL_SECONDS * KEEPALIVE_COUNT
+"""After how long a connection ends whose other side is gone without a word, as after a fail-over that takes the address away or behind a firewall that
+forgot it. Otherwise a statement that was received would be waited for without end, and its transaction's locks be held as long on the server."""
+
+_OPTIONS = tuple(
+    (number, value)
+    for name, value in (
+        ("TCP_KEEPIDLE", KEEPALIVE_IDLE_SECONDS),
+        ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL_SECONDS),
+        ("TCP_KEEPCNT", KEEPALIVE_COUNT),
+        ("TCP_USER_TIMEOUT", SILENT_SECONDS * 1000),
+    )
+    if (number := getattr(socket, name, None)) is not None  # macOS lacks some of them
+)
 
 
 class Limits(NamedTuple):
@@ -34,8 +54,13 @@ def engine(url: str, limits: Limits) -> AsyncEngine:
         "jit": "off",  # compiling costs more than our small statements take
         "synchronous_commit": "on",
         "timezone": "UTC",
+        # The server lets go of a gateway that is gone, and of its locks, as the gateway does of a server (`_watch`).
+        "tcp_keepalives_idle": str(KEEPALIVE_IDLE_SECONDS),
+        "tcp_keepalives_interval": str(KEEPALIVE_INTERVAL_SECONDS),
+        "tcp_keepalives_count": str(KEEPALIVE_COUNT),
+        "tcp_user_timeout": _milliseconds(SILENT_SECONDS),
     }
-    return create_async_engine(
+    made = create_async_engine(
         url,
         hide_parameters=True,
         pool_size=limits.connections,
@@ -46,6 +71,8 @@ def engine(url: str, limits: Limits) -> AsyncEngine:
         # A standby answers whoever is led to it, with what was true a while ago: what is read there would pass for the truth.
         connect_args={"timeout": limits.connect, "server_settings": settings, "target_session_attrs": "primary"},
     )
+    event.listen(made.sync_engine, "connect", _watch)
+    return made
 
 
 def reader(made: AsyncEngine) -> AsyncEngine:
@@ -57,6 +84,16 @@ def writer(made: AsyncEngine) -> AsyncEngine:
     """The same pool for transactions that write: each statement sees what was committed before it, so that who waited for a lock sees what its
     holder did."""
     return made.execution_options(isolation_level="READ COMMITTED")
+
+
+def _watch(connection: Any, _record: Any) -> None:
+    """Have the kernel find out that a server is gone: neither the driver nor the loop asks for it, nor does the driver give its socket away."""
+    channel = connection.driver_connection._transport.get_extra_info("socket")
+    if channel.family == socket.AF_UNIX:
+        return  # whose other side is on this machine: its end is told at once
+    channel.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for number, value in _OPTIONS:
+        channel.setsockopt(socket.IPPROTO_TCP, number, value)
 
 
 def _milliseconds(seconds: float) -> str:
