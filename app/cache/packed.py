@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from app.cache.layout import digest
 from app.engine.model import Entry, Person, Staff, Technology
 from app.store.hospitals import Itself, Settings, Values, duty_row, hospital_of
 
@@ -36,6 +37,9 @@ class _Itself(msgspec.Struct, frozen=True, array_like=True):
     aliases: dict[str, str]
     technologies: tuple[Technology, ...]
 
+
+LAYOUT = digest(_Row, _Itself, Person)
+"""What bytes of this version are like. Those of another one are not to be read."""
 
 _pack = msgspec.msgpack.Encoder(order="deterministic").encode
 _row = msgspec.msgpack.Decoder(_Row).decode

@@ -10,6 +10,8 @@ from typing import Any
 from app.cache.redis_client import FAILURES, FIRST_PAUSE_SECONDS, TIMEOUT_SECONDS, Client, Way, connect
 
 KEY = "surgate:1:feed"
+"""One for all versions, whatever their rows are like: a change that one of them makes is heard by all."""
+
 BLOCK_SECONDS = 0.5
 """How long one question waits for something new: what is not answered soon after says that Redis is away."""
 

@@ -1,12 +1,15 @@
 """A hospital's matrix in Redis: one packed row per person, what the hospital is but for its people, and which change all of it is complete up to.
 
-    surgate:1:{CODE}:itself   hash: `complete` (the change), `people` (how many), `packed`
-    surgate:1:{CODE}:people   hash: staff number → version and row
-    surgate:1:{CODE}:writer   who is writing all of it anew
+    surgate:1:LAYOUT:{CODE}:itself   hash: `complete` (the change), `people` (how many), `packed`
+    surgate:1:LAYOUT:{CODE}:people   hash: staff number → version and row
+    surgate:1:LAYOUT:{CODE}:writer   who is writing all of it anew
 
 Rows and mark move together, by one script, and only from the mark that the writer has seen; a whole hospital is written aside and renamed. So what
 stands under a mark is what the database held at that change, and a reader who finds the mark that the change log tells may use it. Anything else
 (nothing there, another mark, rows missing, bytes that cannot be read) is a miss: the reader goes to the database.
+
+LAYOUT is the digest of what a row is made of (`app.cache.layout`): two versions whose rows differ each have rows of their own. The number before it is
+raised by hand where fields that stay as they are come to mean something else. What no worker keeps any more, as that of a version that is gone, expires.
 """
 
 from __future__ import annotations
@@ -18,11 +21,13 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from app.cache.packed import pack_itself, pack_person, unpack_itself, unpack_person
+from app.cache.packed import LAYOUT, pack_itself, pack_person, unpack_itself, unpack_person
 from app.cache.redis_client import Way
 from app.engine.model import Person
 from app.store.changes import Mark
 from app.store.hospitals import Itself, Loaded, Values
+
+PREFIX = f"surgate:1:{LAYOUT}"
 
 PEOPLE_AT_ONCE = 50
 """Rows in one question: about 6,500 grants."""
@@ -36,21 +41,33 @@ ASIDE_SECONDS = 600
 WRITER_SECONDS = 30
 """For how long one worker writes a hospital anew before another may begin."""
 
-_PUT = """
+KEEP_SECONDS = 3_600
+"""How long a hospital stays that nobody keeps: the worker that has the duty does so every few seconds."""
+
+_KEEP = f"for i = 1, 2 do redis.call('EXPIRE', KEYS[i], {KEEP_SECONDS}) end"
+"""Both at once, so that they go at once."""
+
+_COMPLETE = f"""
+{_KEEP}
+return redis.call('HGET', KEYS[1], 'complete')
+"""
+_PUT = f"""
 if redis.call('HGET', KEYS[1], 'complete') ~= ARGV[1] then return 0 end
 local rows = tonumber(ARGV[4])
 for i = 5, 4 + 2 * rows, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
 for i = 5 + 2 * rows, #ARGV do redis.call('HDEL', KEYS[2], ARGV[i]) end
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'packed', ARGV[3]) end
 redis.call('HSET', KEYS[1], 'complete', ARGV[2], 'people', redis.call('HLEN', KEYS[2]))
+{_KEEP}
 return 1
 """
-_REPLACE = """
+_REPLACE = f"""
 if (redis.call('HGET', KEYS[1], 'complete') or '') ~= ARGV[1] then return 0 end
 if redis.call('HLEN', KEYS[3]) ~= tonumber(ARGV[4]) then return 0 end
 redis.call('DEL', KEYS[2])
-if ARGV[4] ~= '0' then redis.call('RENAME', KEYS[3], KEYS[2]); redis.call('PERSIST', KEYS[2]) end
+if ARGV[4] ~= '0' then redis.call('RENAME', KEYS[3], KEYS[2]) end
 redis.call('HSET', KEYS[1], 'complete', ARGV[2], 'packed', ARGV[3], 'people', ARGV[4])
+{_KEEP}
 return 1
 """
 _READ = """
@@ -81,6 +98,11 @@ class Rows:
     async def complete(self, code: str) -> Mark | None:
         """Up to which change a hospital is complete; None where it is not there."""
         text = await self._way.ask("HGET", _itself(code), "complete")
+        return None if text is None else _mark_of(text)
+
+    async def kept(self, code: str) -> Mark | None:
+        """The same, and what is there stays for another while."""
+        text = await self._way.ask("EVAL", _COMPLETE, 2, _itself(code), _people(code))
         return None if text is None else _mark_of(text)
 
     async def whole(self, code: str, mark: Mark) -> Loaded | None:
@@ -188,12 +210,12 @@ def _mark_of(text: bytes) -> Mark | None:
 
 # What stands in braces alone says on which server of a cluster a key is: a hospital's keys are on one.
 def _itself(code: str) -> str:
-    return f"surgate:1:{{{code}}}:itself"
+    return f"{PREFIX}:{{{code}}}:itself"
 
 
 def _people(code: str) -> str:
-    return f"surgate:1:{{{code}}}:people"
+    return f"{PREFIX}:{{{code}}}:people"
 
 
 def _writer(code: str) -> str:
-    return f"surgate:1:{{{code}}}:writer"
+    return f"{PREFIX}:{{{code}}}:writer"

@@ -17,6 +17,7 @@ from typing import TypeAlias, TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.cache.changed import Changed
+from app.cache.packed import LAYOUT
 from app.cache.redis_address import Address
 from app.cache.redis_client import Away, Way
 from app.cache.redis_feed import Feed
@@ -28,9 +29,11 @@ from app.store.database import AWAY, Database
 from app.store.hospitals import Itself, Loaded
 from app.telemetry.meters import Meters
 
-DUTY = "publish"
+DUTY = f"publish {LAYOUT}"
+"""While two versions run whose rows differ, one worker of each has it for the rows of its own."""
+
 REPAIR_SECONDS = duties.LEASE_SECONDS / 3
-"""How often the worker that has the duty looks whether Redis has every hospital as the database has it."""
+"""How often the worker that has the duty looks whether Redis has every hospital as the database has it, and keeps it there."""
 
 ATTEMPTS = 5
 """How often a hospital is tried to be brought to Redis while others write it too. The duty looks again."""
@@ -178,7 +181,7 @@ class Relay:
         if not self._way.up or not await self._mine():
             return
         for code, mark in tuple(marks.items()):
-            if await self._rows.complete(code) != mark:
+            if await self._rows.kept(code) != mark:
                 if not await self._mine():
                     return
                 await self._publish(code)

@@ -26,11 +26,11 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec.structs import astuple, replace
 
+from app.cache.layout import digest
 from app.engine.model import Hospital, Person
 from app.store import hospitals
 from app.store.keys import Key
 
-MAGIC = b"surgate snapshot 1\n"
 INDEX = "index"
 LENGTH_BYTES = 4
 
@@ -102,6 +102,12 @@ class _Head(msgspec.Struct, frozen=True):
     code: str
     version: int
     as_of: datetime
+
+
+KIND = b"surgate snapshot "
+MAGIC = KIND + f"1 {digest(Index, _Head, Hospital, hospitals.Settings, Person)}\n".encode()
+"""How a file begins. One whose values are of another layout is of another release, and refused: what it does not say may be what restricts. The number is
+raised by hand where fields that stay as they are come to mean something else."""
 
 
 class Snapshot:
@@ -312,8 +318,10 @@ def _read(path: Path) -> Sequence[bytes]:
     except OSError as error:
         raise Unusable(f"{path.name}: {type(error).__name__}") from None
     end = len(content) - hashlib.sha256().digest_size
-    if not content.startswith(MAGIC) or end < len(MAGIC) or hashlib.sha256(memoryview(content)[:end]).digest() != content[end:]:
+    if not content.startswith(KIND) or end < len(KIND) or hashlib.sha256(memoryview(content)[:end]).digest() != content[end:]:
         raise Unusable(f"{path.name}: damaged")
+    if not content.startswith(MAGIC):
+        raise Unusable(f"{path.name}: of another release (another layout)")
     pieces, at = [], len(MAGIC)
     while at < end:
         length = int.from_bytes(content[at : at + LENGTH_BYTES], "big")

@@ -258,6 +258,21 @@ def test_what_another_release_wrote_is_refused(snapshot: Snapshot) -> None:
         snapshot.hospital(Index(0, 1, None, (), {"H1": module.Written(7, AT, AT, 0.0)}), "H1")
 
 
+def test_a_file_of_another_layout_is_refused_though_all_of_it_could_be_read(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an older release did not write would be filled with a default: a restriction that nobody knows of."""
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "MAGIC", module.KIND + b"1 0123456789abcdef\n")
+        assert snapshot.keep(held())
+        assert read(snapshot) == held().hospitals[0]
+    with pytest.raises(Unusable, match="another release"):
+        snapshot.index()
+    survey = snapshot.survey()
+    assert (survey.keys, survey.as_of) == ((), {})
+    assert "another release" in survey.refused[0]
+    assert snapshot.keep(held())
+    assert read(snapshot) == held().hospitals[0]
+
+
 def test_a_person_without_anything_is_kept_too(snapshot: Snapshot) -> None:
     made = held()
     one = made.hospitals[0]

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from app.cache import redis_rows, relay
 from app.cache.redis_client import Away
-from app.cache.redis_rows import Rows
+from app.cache.redis_rows import KEEP_SECONDS, PREFIX, Rows
 from app.settings import Settings
 from app.store import changes, hospitals, tables
 from app.store.database import Database
@@ -22,7 +23,7 @@ from tests.servers import Redis, redis
 
 pytestmark = pytest.mark.anyio
 
-ITSELF, PEOPLE = f"surgate:1:{{{HOSPITAL}}}:itself", f"surgate:1:{{{HOSPITAL}}}:people"
+ITSELF, PEOPLE = f"{PREFIX}:{{{HOSPITAL}}}:itself", f"{PREFIX}:{{{HOSPITAL}}}:people"
 
 
 async def test_what_comes_from_redis_is_what_the_database_holds(workers: Workers) -> None:
@@ -141,6 +142,45 @@ async def test_a_database_set_back_that_reaches_the_same_number_again_is_not_mis
         assert (people[SURGEON].staff.status, people[OTHER].staff.status) == ("suspended", "active")
         await until(lambda: complete(second))
         assert (await second.relay._rows.whole(HOSPITAL, await _mark(second.database))) == await _loaded(second.database)
+
+
+async def test_rows_of_another_layout_are_not_read_and_a_change_is_heard_all_the_same(
+    workers: Workers, server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rolling upgrade to a version whose rows hold something more. That version's workers, as long as they run, have rows of their own."""
+    old = await workers.start("old")
+    await until(lambda: complete(old))
+    with monkeypatch.context() as patched:
+        patched.setattr(redis_rows, "PREFIX", f"{PREFIX}0")
+        patched.setattr(relay, "DUTY", f"{relay.DUTY}0")
+        new = await workers.start("new")
+        assert (new.reads("hospital", "redis"), new.reads("hospital", "database")) == (0, 1)
+        await until(lambda: complete(new))
+    assert {server.call("EXISTS", f"{prefix}:{{{HOSPITAL}}}:people") for prefix in (PREFIX, f"{PREFIX}0")} == {"1"}
+    await until(lambda: old.relay.is_heard and new.relay.is_heard)
+    seq = await change(old.database, "staff", (SURGEON,), status(SURGEON, "suspended"))
+    await honoured(old.database, seq)
+    assert new.live.hospitals[HOSPITAL].people[SURGEON].staff.status == "suspended"
+
+
+async def test_what_nobody_keeps_any_more_expires(workers: Workers, server: Redis) -> None:
+    first = await workers.start("first")
+    await until(lambda: complete(first))
+    assert all(0 < int(server.call("TTL", key)) <= KEEP_SECONDS for key in (ITSELF, PEOPLE))
+    await change(first.database, "staff", (SURGEON,), status(SURGEON, "suspended"))
+    for key in (ITSELF, PEOPLE):
+        server.call("PERSIST", key)
+    await until(lambda: complete(first))
+    assert all(0 < int(server.call("TTL", key)) <= KEEP_SECONDS for key in (ITSELF, PEOPLE))
+
+
+async def test_the_worker_with_the_duty_keeps_what_is_there(workers: Workers, server: Redis) -> None:
+    first = await workers.start("first")
+    await until(lambda: complete(first))
+    for key in (ITSELF, PEOPLE):
+        server.call("EXPIRE", key, "60")
+    await first.relay.repair({HOSPITAL: await _mark(first.database)})
+    assert all(60 < int(server.call("TTL", key)) <= KEEP_SECONDS for key in (ITSELF, PEOPLE))
 
 
 @pytest.mark.parametrize(
