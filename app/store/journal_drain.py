@@ -24,10 +24,15 @@ from app.store.decisions import keep_journaled
 from app.store.journal import LOCK_SECONDS, Journal, decode, refused_files, segments
 from app.store.journal_file import PRIVATE_FILE, Damage, Frame, JournalFile, Kind, framed, sync_folder
 from app.store.journal_lock import FolderLock
+from app.store.reach import within
 from app.telemetry.meters import Meters
 
 BATCH = 256
 """Decisions in one transaction."""
+
+WRITE_SECONDS = 20.0
+"""How long one transaction may take; it is given up then, and the next try goes by another connection. On one that a network forgot nothing ever comes
+back, and nobody else may drain meanwhile."""
 
 REST_SECONDS = LOCK_SECONDS / 2
 """How long the rest may take while nobody may append."""
@@ -141,8 +146,7 @@ class Drain:
             try:
                 batch = await asyncio.to_thread(self._next, place, done)
                 if not batch.more and (commits or not batch.records):
-                    async with asyncio.timeout(REST_SECONDS):
-                        count += await self._keep(batch)
+                    count += await within(REST_SECONDS, self._keep(batch))
                     await asyncio.to_thread(self._end, batch.records)
                     return count
             finally:
@@ -206,10 +210,13 @@ class Drain:
         return False
 
     async def _write(self, records: Sequence[Record]) -> int:
-        async with self._database.write(None) as connection:
-            written = await keep_journaled(connection, records, self._journal.voids)
+        written = await within(WRITE_SECONDS, self._transaction(records))
         self._meters.drained.add(written)
         return written
+
+    async def _transaction(self, records: Sequence[Record]) -> int:
+        async with self._database.write(None) as connection:
+            return await keep_journaled(connection, records, self._journal.voids)
 
     def _set_aside(self, name: str, content: bytes) -> None:
         path = self._journal.refused / name

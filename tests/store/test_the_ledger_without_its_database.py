@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import select
 
 from app.store import decisions as decisions_module
-from app.store import tables
+from app.store import journal_drain, tables
 from app.store.breaker import Breaker
 from app.store.database import Database
 from app.store.decided import Before, CaseTaken, Earlier, NotRecorded, Record
@@ -373,6 +373,27 @@ async def test_a_database_that_can_be_read_and_commits_nothing_holds_nobody_up(w
     worker.database.go_on()
     await draining
     assert await worker.rows() == ["d-R1", "d-R2"]
+    assert not await worker.journal.holds()
+
+
+async def test_a_transaction_of_which_nothing_comes_back_is_given_up_and_its_decisions_come_once(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a connection that a network forgot: nobody else drains meanwhile, so that it must not be waited for without end."""
+    worker.database.failing = True
+    await worker.record(a_record("R1"))
+    await worker.back()
+    worker.database.commits_hang = True
+    worker.database.hang()
+    monkeypatch.setattr(journal_drain, "WRITE_SECONDS", REACH)
+    draining = asyncio.create_task(worker.drain.run())
+    await asyncio.wait({draining}, timeout=GIVE_UP_SECONDS / 2)
+    assert draining.done()
+    assert isinstance(draining.exception(), TimeoutError)
+    worker.database.commits_hang = False
+    worker.database.go_on()
+    await worker.drain.run()
+    assert await worker.rows() == ["d-R1"]
     assert not await worker.journal.holds()
 
 
