@@ -16,16 +16,17 @@ from app.store import tables
 LEASE_SECONDS = 10.0
 """How long a duty stays with its worker without being renewed."""
 
-LONGEST = timedelta(seconds=LEASE_SECONDS + 60)
-"""What is held for longer than that was taken by a clock that is wrong, and if its worker has died nobody would do it until then."""
+BEYOND_SECONDS = 60.0
+"""What is held for that much longer was taken by a clock that is wrong, and if its worker has died nobody would do it until then."""
 
 
 async def hold(connection: AsyncConnection, name: str, worker: str) -> bool:
     """Take or renew a duty; False where another worker holds it. The transaction must be one that writes."""
     table = tables.duties
     now = datetime.now(UTC)
+    longest = now + timedelta(seconds=LEASE_SECONDS + BEYOND_SECONDS)
     held = (await connection.execute(select(table).where(table.c.name == name))).first()
-    if held is not None and held.worker != worker and now < datetime.fromisoformat(held.lease_until) <= now + LONGEST:
+    if held is not None and held.worker != worker and now < datetime.fromisoformat(held.lease_until) <= longest:
         return False
     until = (now + timedelta(seconds=LEASE_SECONDS)).isoformat(timespec="microseconds")
     await connection.execute(delete(table).where(table.c.name == name))
